@@ -1,0 +1,209 @@
+"""What every reader of data gives: inputs, labels with holes, ids and splits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from ccvae.data.columns import InputColumns
+from ccvae.labels import LabelSpace, first_few
+
+__all__ = ["SPLITS", "Dataset", "Truth", "split_rows"]
+
+SPLITS = ("train", "validation", "test")
+
+
+class Truth(Protocol):
+    """What is known of data that a program drew: the recipe of every picture, and how to draw another."""
+
+    recipes: Any
+    variants: np.ndarray
+    variant_names: Mapping[str, tuple[str, ...]]
+
+    def render(self, recipe: Any) -> np.ndarray:
+        """Picture of a recipe: uint8 `(height, width, channels)`."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images or vectors, with labels of which any may be missing.
+
+    Args:
+        inputs: uint8 `(rows, height, width, channels)` for images (it may be a memory map), float32 `(rows, features)` for
+            vectors.
+        labels: float32 `(rows, labels)`, NaN where not observed (see `ccvae.labels`).
+        space: the labels, with their priors fitted on the training split's observed labels.
+        ids: `(rows,)` texts that name the rows and differ.
+        splits: rows of "train", "validation" and "test": sorted, disjoint; a row may be in none.
+        name: what reports call this data.
+        truth: how the data were drawn, where a program drew them.
+        groups: `(rows,)` texts, such as patients, of which none may be in two splits; None if rows stand alone.
+        columns: how a table's columns became vectors, for new rows of it (see `ccvae.data.table`); None for other inputs.
+        notes: what the reader found and decided, in sentences for people.
+
+    Raises:
+        ValueError: shapes or types disagree, ids repeat, splits overlap or share a group, or labels hold values that their
+            space lacks.
+    """
+
+    inputs: np.ndarray
+    labels: np.ndarray
+    space: LabelSpace
+    ids: np.ndarray
+    splits: Mapping[str, np.ndarray]
+    name: str = "data"
+    truth: Truth | None = None
+    groups: np.ndarray | None = None
+    columns: InputColumns | None = None
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        rows = len(self.inputs)
+        check_inputs(self.inputs)
+        if len(self.labels) != rows or len(self.ids) != rows or (self.groups is not None and len(self.groups) != rows):
+            found = f"{rows} inputs, {len(self.labels)} rows of labels, {len(self.ids)} ids"
+            raise ValueError(f"{found}{'' if self.groups is None else f', {len(self.groups)} groups'}: the counts must agree")
+        self.space.check(self.labels)
+        names, counts = np.unique(self.ids, return_counts=True)
+        if (counts > 1).any():
+            raise ValueError(f"ids must differ; repeated: {first_few([str(name) for name in names[counts > 1]])}")
+        check_splits(self.splits, rows, self.groups)
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input as the model sees it: `(channels, height, width)` or `(features,)`."""
+        if self.inputs.ndim == 2:
+            return (self.inputs.shape[1],)
+        _, height, width, channels = self.inputs.shape
+        return (channels, height, width)
+
+    def tensor(self, rows: np.ndarray | slice | list[int] | str = slice(None)) -> Tensor:
+        """Inputs as floats, images `(rows, channels, height, width)` in [0, 1].
+
+        Args:
+            rows: row numbers, a slice, or the name of a split.
+        """
+        if isinstance(rows, str):
+            rows = self.splits[rows]
+        chosen = self.inputs[rows]
+        if chosen.ndim == 2:
+            return torch.tensor(chosen, dtype=torch.float32)
+        # permute keeps channels last in memory, which the convolutions prefer
+        return torch.tensor(chosen).permute(0, 3, 1, 2).float() / 255
+
+    def split_table(self) -> pd.DataFrame:
+        """Which row is in which split: columns "id", "split" (empty for a row in none) and, if there are groups, "group"."""
+        names = np.full(len(self), "", dtype=object)
+        for split, members in self.splits.items():
+            names[members] = split
+        return pd.DataFrame({"id": self.ids, "split": names} | ({} if self.groups is None else {"group": self.groups}))
+
+    def hide(self, labelled: int | float, seed: int = 0) -> Dataset:
+        """This data with the labels of all training rows hidden but those of a few, chosen by a seed.
+
+        Priors are fitted anew on what is left. Other splits keep their labels.
+
+        Args:
+            labelled: how many training rows keep their labels; a float in (0, 1) is a share of them.
+            seed: what decides which.
+
+        Raises:
+            ValueError: more rows are to stay labelled than there are, or none; or a label is left without two values.
+        """
+        train = self.splits["train"]
+        known = train[~np.isnan(self.labels[train]).all(axis=1)]
+        count = round(labelled * len(known)) if isinstance(labelled, float) else labelled
+        if not 0 < count <= len(known):
+            raise ValueError(f"labelled: {labelled} asks for {count} labelled training rows; there are {len(known)}")
+        kept = np.random.default_rng(seed).permutation(known)[:count]
+        labels = np.array(self.labels)
+        labels[np.setdiff1d(train, kept)] = np.nan
+        try:
+            space = self.space.with_priors(labels[train])
+        except ValueError as error:
+            raise ValueError(f"with {count} labelled rows (seed {seed}): {error}; keep more, or choose another seed") from None
+        return replace(self, labels=labels, space=space)
+
+
+def check_inputs(inputs: np.ndarray) -> None:
+    """Raise `ValueError` unless inputs are uint8 images or finite float32 vectors."""
+    if inputs.ndim == 4 and inputs.dtype == np.uint8:
+        if inputs.shape[3] not in (1, 3):
+            raise ValueError(f"images must have 1 or 3 channels, last in their shape, not {inputs.shape[3]}")
+    elif inputs.ndim == 2 and inputs.dtype == np.float32:
+        wrong = np.flatnonzero(~np.isfinite(inputs).all(axis=1))
+        if len(wrong):
+            raise ValueError(f"inputs must be finite numbers; rows with others: {first_few([str(row) for row in wrong])}")
+    else:
+        raise ValueError(
+            "inputs must be uint8 (rows, height, width, channels) or float32 (rows, features), "
+            f"not {inputs.dtype} {inputs.shape}"
+        )
+
+
+def check_splits(splits: Mapping[str, np.ndarray], rows: int, groups: np.ndarray | None) -> None:
+    """Raise `ValueError` unless splits are sorted row numbers that share neither a row nor a group."""
+    if set(splits) != set(SPLITS):
+        raise ValueError(f"splits must be {', '.join(SPLITS)}, not {', '.join(splits)}")
+    for name in SPLITS:
+        members = splits[name]
+        if members.ndim != 1 or members.dtype.kind not in "iu" or (np.diff(members) <= 0).any():
+            raise ValueError(f"split {name!r} must be row numbers in rising order, each once")
+        if len(members) and not (members[0] >= 0 and members[-1] < rows):
+            raise ValueError(f"split {name!r} names rows outside 0 to {rows - 1}")
+    for position, name in enumerate(SPLITS):
+        for other in SPLITS[position + 1 :]:
+            shared = np.intersect1d(splits[name], splits[other])
+            if len(shared):
+                raise ValueError(f"rows are in both {name} and {other}: {first_few([str(row) for row in shared])}")
+            if groups is not None:
+                torn = sorted({*groups[splits[name]].tolist()} & {*groups[splits[other]].tolist()})
+                if torn:
+                    raise ValueError(f"groups are in both {name} and {other}: {first_few([str(group) for group in torn])}")
+
+
+def split_rows(
+    rows: int, validation: int | float, test: int | float, seed: int = 0, groups: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """Split rows at random: sorted row numbers of "train", "validation" and "test".
+
+    Args:
+        rows: how many there are.
+        validation: how many rows, or as a float which share of them, to validate on. A share above 0 gets a row at least.
+        test: likewise to test on.
+        seed: what decides which.
+        groups: `(rows,)`, of which none is to be in two splits; a split then gets whole groups until it has its rows.
+
+    Raises:
+        ValueError: no row is left to train on.
+
+    >>> split_rows(5, validation=1, test=0.2, seed=0)
+    {'train': array([0, 1, 3]), 'validation': array([4]), 'test': array([2])}
+    """
+    asked = f"validation={validation} and test={test} of {rows} rows"
+    counts = []
+    for size in (test, validation):
+        if size < 0 or (isinstance(size, float) and size >= 1):
+            raise ValueError(f"{asked}: expected a whole number of rows, or a share from 0 to below 1")
+        counts.append(max(round(size * rows), int(size > 0)) if isinstance(size, float) else int(size))
+    members = np.arange(rows) if groups is None else np.unique(groups, return_inverse=True)[1]
+    sizes = np.bincount(members)
+    order = np.random.default_rng(seed).permutation(len(sizes))
+    reached = np.concatenate([[0], np.cumsum(sizes[order])])
+    after_test = int(np.searchsorted(reached, counts[0]))
+    if sum(counts) >= rows or reached[min(after_test, len(order))] + counts[1] > reached[-2]:
+        kind = "rows" if groups is None else f"rows in {len(sizes)} groups"
+        raise ValueError(f"validation={validation} and test={test} of {rows} {kind} leave none to train on; ask for fewer")
+    after_validation = int(np.searchsorted(reached, reached[after_test] + counts[1]))
+    parts = {"train": order[after_validation:], "validation": order[after_test:after_validation], "test": order[:after_test]}
+    return {split: np.flatnonzero(np.isin(members, chosen)) for split, chosen in parts.items()}
