@@ -221,6 +221,11 @@ def test_what_cannot_be_inferred_says_why(cells: list[str], kind: str | None, me
         LabelSpace.infer(pd.DataFrame({"l": cells}), {"l": kind} if kind else None)
 
 
+def test_cells_that_hold_lists_are_refused() -> None:
+    with pytest.raises(ValueError, match="'l' holds lists or the like"):
+        LabelSpace.infer(pd.DataFrame({"l": [["a"], ["b"]]}))
+
+
 def test_kinds_of_columns_that_are_not_there() -> None:
     with pytest.raises(ValueError, match=r"no such column, or kind.*age: binary"):
         LabelSpace.infer(pd.DataFrame({"l": ["0", "1"]}), {"age": "binary"})

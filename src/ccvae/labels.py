@@ -237,11 +237,16 @@ class LabelSpace:
             cells = table[label.name]
             if isinstance(cells, pd.DataFrame):
                 raise ValueError(f"{source}: more than one column {label.name!r}")
-            numbers, wrong = encode_cells(label, cells.tolist())
+            # object columns may hold 1 and True, which factorize takes for the same
+            codes, distinct = (
+                (np.arange(len(cells)), cells) if cells.dtype == object else pd.factorize(cells, use_na_sentinel=False)
+            )
+            numbers, wrong = encode_cells(label, distinct.tolist())
             if wrong:
-                offenders = [f"{row_name} {table.index[row]}: {error}" for row, error in wrong.items()]
+                rows = [(row, wrong[code]) for row, code in enumerate(codes.tolist()) if code in wrong]
+                offenders = [f"{row_name} {table.index[row]}: {error}" for row, error in rows]
                 raise ValueError(f"{source}, label {label.name!r}: {first_few(offenders)}")
-            array[:, column] = numbers
+            array[:, column] = np.array(numbers, dtype=np.float32)[codes]
         return array
 
     def encode_row(self, given: Mapping[str, Any]) -> np.ndarray:
@@ -367,7 +372,11 @@ class LabelSpace:
 def infer_label(name: str, cells: Sequence[Any], kind: str | None, source: str) -> Label:
     """Guess one label from its column's cells (see `LabelSpace.infer`)."""
     what = f"{source}: label {name!r}"
-    observed = sorted({text_of(cell) for cell in cells if not is_missing(cell)})
+    try:
+        distinct = set(cells)  # first, for a column repeats few values, and reading one takes a while
+    except TypeError:
+        raise ValueError(f"{what} holds lists or the like; a label has one value a row") from None
+    observed = sorted({text_of(cell) for cell in distinct if not is_missing(cell)})
     if not observed:
         raise ValueError(f"{what} has no observed value; give it some, or leave it out")
     numbers = [number for number in map(number_of, observed) if number is not None and math.isfinite(number)]
@@ -410,16 +419,17 @@ def infer_label(name: str, cells: Sequence[Any], kind: str | None, source: str) 
 
 def encode_cells(label: Label, cells: Sequence[Any]) -> tuple[list[float], dict[int, ValueError]]:
     """Numbers of a label's cells, NaN where missing or wrong, and the errors by position of those that are wrong."""
-    known: dict[tuple[type, str], float | ValueError] = {}  # a column repeats few values, and encoding one takes a while
+    known: dict[tuple[type, str | int], float | ValueError] = {}  # a column repeats few values, and encoding one takes a while
     numbers, wrong = [], {}
     for position, cell in enumerate(cells):
-        key = (type(cell), cell if isinstance(cell, str) else repr(cell))
-        if key not in known:
+        key = (type(cell), cell if isinstance(cell, str | int) else repr(cell))
+        found = known.get(key)
+        if found is None:
             try:
-                known[key] = math.nan if is_missing(cell, label) else label.encode(cell)
+                found = math.nan if is_missing(cell, label) else label.encode(cell)
             except ValueError as error:
-                known[key] = error
-        found = known[key]
+                found = error
+            known[key] = found
         if isinstance(found, ValueError):
             wrong[position] = found
         numbers.append(math.nan if isinstance(found, ValueError) else found)

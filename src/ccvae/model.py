@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -29,6 +30,7 @@ from ccvae.networks import Decoder, Encoder, build_decoder, build_encoder
 
 if TYPE_CHECKING:
     from ccvae.bound import Bound
+    from ccvae.interventions import Counterfactual
 
 __all__ = ["CCVAE"]
 
@@ -225,6 +227,57 @@ class CCVAE(nn.Module):
         from ccvae.bound import bound
 
         return bound(self, x, y, estimator)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write weights, labels and settings into a run folder: see `ccvae.run.save`."""
+        from ccvae.run import save
+
+        return save(self, folder)
+
+    def reconstruct(self, images: Any) -> Tensor:
+        """Images as the model sees them: see `ccvae.interventions.reconstruct`."""
+        from ccvae import interventions
+
+        return interventions.reconstruct(self, images)
+
+    def generate(
+        self, count: int, given: Mapping[str, Any] | None = None, seed: int = 0, strength: float | None = None
+    ) -> Tensor:
+        """New images under conditions: see `ccvae.interventions.generate`."""
+        from ccvae import interventions
+
+        return interventions.generate(self, count, given, seed, strength)
+
+    def intervene(self, images: Any, changes: Mapping[str, Any], strength: float | None = 0.5, seed: int = 0) -> Tensor:
+        """Images with labels set to other values: see `ccvae.interventions.intervene`."""
+        from ccvae import interventions
+
+        return interventions.intervene(self, images, changes, strength, seed)
+
+    def traverse(
+        self,
+        images: Any,
+        labels: str | Sequence[str],
+        steps: int = 9,
+        strength: float = 0.95,
+        between: Mapping[str, tuple[Any, Any]] | None = None,
+    ) -> Tensor:
+        """Images along one label's characteristic or two's: see `ccvae.interventions.traverse`."""
+        from ccvae import interventions
+
+        return interventions.traverse(self, images, labels, steps, strength, between)
+
+    def transfer(self, source: Any, target: Any, labels: Sequence[str]) -> Tensor:
+        """Targets with the characteristics of sources: see `ccvae.interventions.transfer`."""
+        from ccvae import interventions
+
+        return interventions.transfer(self, source, target, labels)
+
+    def counterfactual(self, images: Any, label: str, value: Any = None, probability: float = 0.9) -> Counterfactual:
+        """The nearest change that makes q(y|x) say otherwise: see `ccvae.interventions.counterfactual`."""
+        from ccvae import interventions
+
+        return interventions.counterfactual(self, images, label, value, probability)
 
 
 def proba_columns(label: Label) -> tuple[str, ...]:

@@ -109,7 +109,9 @@ def test_broken_files_are_named_and_nothing_is_kept(folder: Path, cache: Path) -
         decoded_files(folder, files, Framing.of(16), None)
     (folder / "5.jpg").write_text("hello")
     (folder / "6.jpg").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"2 of 12 images in .*: 5.jpg: not an image, or of an unknown format; 6.jpg: not an"):
+    with pytest.raises(
+        ValueError, match=r"4 of 12 images in .*: 3.jpg: .*; 5.jpg: not an image, or of an unknown format; 6.jpg: not an"
+    ):
         decoded_files(folder, files, Framing.of(16), None)
     assert not [path for path in cache.iterdir() if path.is_dir()]
 
@@ -127,10 +129,10 @@ def test_files_cut_short_anywhere_are_refused_in_every_format(folder: Path, suff
 def test_files_that_may_not_be_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved(folder / "a.png", noise(4, 4))
 
-    def refuse(path: Path) -> None:
+    def refuse(path: Path, *_: Any) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(image_cache, "header_of", refuse)
+    monkeypatch.setattr(image_cache, "decode", refuse)
     with pytest.raises(ValueError, match=r"a.png: no permission to read it"):
         decoded_files(folder, ["a.png"], Framing.of(4), None)
 

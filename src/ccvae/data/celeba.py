@@ -64,7 +64,7 @@ def celeba(
     images = found_in(folder, IMAGE_FOLDERS)
     table, source = published_table(found_in(folder, ATTRIBUTE_FILES))
     names = attribute_names(attributes, table, source)
-    coded = table[list(names)].replace({"1": 1, "-1": 0})
+    coded = (table[list(names)] == "1").astype(np.int8)
     partition, partition_source = published_table(found_in(folder, PARTITION_FILES), ("partition",))
     files = table.index.tolist()
     if partition.index.tolist() != files:

@@ -74,6 +74,9 @@ def chexpert(
         if value not in allowed:
             raise ValueError(f"{argument} must be one of {', '.join(allowed)}, not {value!r}")
     train, test = (published_table(folder / f"{part}.csv", frontal_only) for part in ("train", "valid"))
+    different = sorted(set(train.columns) ^ set(test.columns))
+    if different:
+        raise ValueError(f"train.csv and valid.csv must have the same columns; only one of them has {first_few(different)}")
     table = pd.concat([train, test], ignore_index=True).rename_axis("row")
     names = observation_names(observations, table)
     files = [str(path).split("/", 1)[1] for path in table["Path"]]

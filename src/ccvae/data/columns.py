@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from ccvae.labels import DECIMAL_COMMA, first_few, is_missing, number_of, text_of
+from ccvae.labels import DECIMAL_COMMA, first_few, is_missing, text_of
 
 __all__ = ["Category", "InputColumns", "Missing", "Number"]
 
@@ -19,6 +19,7 @@ Missing = Literal["refuse", "mean"]
 """What is done about missing inputs: refuse them, or put the column's mean in their place."""
 
 MOST_CATEGORIES = 50
+FEW_CATEGORIES = 10  # in a column where most rows differ, which may name the rows
 ROUNDING = 1e-9  # a smaller share of the mean is no spread but an error of rounding
 
 
@@ -48,7 +49,7 @@ class Number:
 
     def encode(self, cells: Sequence[Any], missing: np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
         """Features `(rows, 1)`, 0 (the mean) where missing; and what is wrong, by row."""
-        numbers = np.array([np.nan if (number := number_of(cell)) is None else number for cell in cells], dtype=np.float64)
+        numbers = numbers_of(cells)
         odd = np.flatnonzero(~missing & ~np.isfinite(numbers)).tolist()
         wrong = {row: f"expected a number, found {cells[row]!r}" for row in odd}
         return np.where(missing, 0, (numbers - self.mean) / (self.scale or 1))[:, None], wrong
@@ -159,7 +160,7 @@ class InputColumns:
         parts, holes = [], []
         for column in self.columns:
             cells = table[column.name].tolist()
-            missing = np.array([is_missing(cell) for cell in cells], dtype=bool)
+            missing = missing_of(cells)
             features, wrong = column.encode(cells, missing)
             if wrong:
                 offenders = [f"{row_name} {table.index[row]}: {what}" for row, what in wrong.items()]
@@ -192,24 +193,35 @@ class InputColumns:
 def fitted(name: str, cells: Sequence[Any], rows: np.ndarray, kind: str | None, source: str) -> Number | Category:
     """One column: its kind and categories from all cells, the rest from those of some rows."""
     what = f"{source}: input {name!r}"
-    present = [cell for cell in cells if not is_missing(cell)]
-    trained = [text_of(cells[row]) for row in rows.tolist() if not is_missing(cells[row])]
-    if not trained:
+    numbers, missing = numbers_of(cells), missing_of(cells)
+    rows = rows[~missing[rows]]
+    if not len(rows):
         raise ValueError(f"{what} has no value to learn from; leave the column out")
-    texts = [text for text in map(text_of, present) if (number := number_of(text)) is None or not np.isfinite(number)]
+    texts = [text_of(cells[row]) for row in np.flatnonzero(~missing & ~np.isfinite(numbers)).tolist()]
+    shown = first_few([repr(text) for text in sorted(set(texts))])
     if kind != "category" and texts and all(DECIMAL_COMMA.fullmatch(text) for text in texts):
-        raise ValueError(f"{what} holds numbers with a decimal comma ({first_few(sorted(set(texts)))}); write a decimal point")
-    if texts and kind != "category" and (kind == "number" or len(texts) < len(present) / 2):
-        raise ValueError(
-            f"{what} holds numbers, but also {first_few([repr(text) for text in sorted(set(texts))])}; "
-            f"empty these cells, or say that the column is a category"
-        )
+        raise ValueError(f"{what} holds numbers with a decimal comma ({shown}); write a decimal point")
+    present = int((~missing).sum())
+    if texts and kind != "category" and (kind == "number" or len(texts) < present / 2):
+        raise ValueError(f"{what} holds numbers, but also {shown}; empty these cells, or say that the column is a category")
     if kind == "category" or texts:
-        values = sorted({text_of(cell) for cell in present})
-        if len(values) > MOST_CATEGORIES:
+        values = sorted({text_of(cells[row]) for row in np.flatnonzero(~missing).tolist()})
+        if len(values) > (MOST_CATEGORIES if len(values) < present / 2 else FEW_CATEGORIES):
             raise ValueError(f"{what} has {len(values)} different texts ({first_few(values)}); leave the column out")
-        counts = Counter(trained)
-        return Category(name, tuple(values), tuple(counts[value] / len(trained) for value in values))
-    numbers = np.array([float(text) for text in trained])
-    mean, scale = float(numbers.mean()), float(numbers.std())
+        counts = Counter(text_of(cells[row]) for row in rows.tolist())
+        return Category(name, tuple(values), tuple(counts[value] / len(rows) for value in values))
+    mean, scale = float(numbers[rows].mean()), float(numbers[rows].std())
     return Number(name, mean, scale if scale > ROUNDING * abs(mean) else 0.0)
+
+
+def numbers_of(cells: Sequence[Any]) -> np.ndarray:
+    """Cells as numbers, NaN where they are none."""
+    found = pd.to_numeric(pd.Series(cells, dtype=object), errors="coerce")
+    return np.asarray(found.to_numpy(dtype=np.float64, na_value=np.nan))
+
+
+def missing_of(cells: Sequence[Any]) -> np.ndarray:
+    """Whether cells are missing."""
+    missing = np.isnan(numbers_of(cells))
+    missing[missing] = [is_missing(cells[row]) for row in np.flatnonzero(missing).tolist()]
+    return missing

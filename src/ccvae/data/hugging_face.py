@@ -81,7 +81,7 @@ def hugging_face(
         content[SPLIT_COLUMN] = [split for split, part in parts.items() for _ in range(len(part))]
     if image_column is None:
         return table(
-            content,
+            content.rename_axis(None),
             labels or (space.names if space else ()),
             kinds=kinds,
             space=space,

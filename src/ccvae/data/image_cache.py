@@ -19,7 +19,7 @@ from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from ccvae.data.cache import built_once
-from ccvae.data.decoding import UNREADABLE, Framing, decode, header_of
+from ccvae.data.decoding import UNREADABLE, Framing, Header, decode, header_of
 from ccvae.labels import first_few
 
 __all__ = ["decoded", "decoded_files"]
@@ -86,7 +86,8 @@ def decoded(
     def build(fresh: Path) -> None:
         about = fresh / "about.json"
         if not about.exists():
-            headers = list(read_all(names, 0, lambda row: header_of(file_of(row)), source, "reading headers"))
+            read = read_all(names, 0, lambda row: header_or_none(file_of, row), source, "reading headers")
+            headers = [header for header in read if header is not None]
             sizes = Counter(header.size for header in headers)
             found = {
                 "channels": channels or (1 if all(header.grey for header in headers) else 3),
@@ -107,6 +108,14 @@ def decoded(
     images: np.ndarray = np.load(folder / "images.npy", mmap_mode="r")
     about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     return images, (note_on_sizes(about["sizes"], framing),)
+
+
+def header_or_none(file_of: Callable[[int], Path | IO[bytes]], row: int) -> Header | None:
+    """Header of an image; None if it is broken, which decoding will say, together with all that decoding alone can find."""
+    try:
+        return header_of(file_of(row))
+    except UNREADABLE:
+        return None
 
 
 def read_all(names: Sequence[str], start: int, read: Callable[[int], Result], source: str, what: str) -> Iterator[Result]:

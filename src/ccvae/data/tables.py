@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from ccvae.data.assembly import assemble, chosen_columns, groups_from, splits_from
-from ccvae.data.columns import InputColumns, Missing, Number
+from ccvae.data.columns import InputColumns, Missing, Number, missing_of
 from ccvae.data.dataset import Dataset
 from ccvae.data.table_files import TableSource, read_table
 from ccvae.labels import LabelSpace, first_few, is_missing, text_of
@@ -79,7 +79,7 @@ def table(
     constant = [column.name for column in columns.columns if isinstance(column, Number) and column.constant]
     if constant:
         notes.append(f"inputs that are constant in training: {first_few(constant)}")
-    holes = int(sum(used[column.name].map(is_missing).sum() for column in columns.columns))
+    holes = int(sum(missing_of(content[column.name].tolist()).sum() for column in columns.columns if column.name in content))
     if holes:
         notes.append(f"{holes} missing inputs, given their column's mean")
     return assemble(

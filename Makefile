@@ -1,0 +1,65 @@
+# What you need is one command: it makes .venv, installs everything that constraints.txt pins, and runs.
+# The environment is kept, and only brought up to date when pyproject.toml or constraints.txt change.
+#
+# PyTorch comes for CPU only or for one kind of GPU. On Linux plain pip takes the build for NVIDIA GPUs, which runs on any CPU
+# too but is several gigabytes large; on macOS and Windows it takes the CPU's. To have another, put it there first, with the
+# options that https://pytorch.org/get-started/locally/ shows for your machine; make then leaves it as it is:
+#
+#     python3 -m venv .venv
+#     .venv/bin/pip install torch==2.13.0 OPTIONS
+#     make demo
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+
+# pytest runs two processes at least and four at most: each holds a torch of its own, and more would share cores
+PYTEST ?= -n auto --maxprocesses 4
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help install demo test check smoke format constraints clean
+
+help: ## show this list
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
+
+install: $(INSTALLED) ## make .venv ready to work in
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("ccvae needs Python 3.11 or newer, and $(PYTHON) is %d.%d: make PYTHON=python3.12, or wherever yours is" % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[hub,log,sklearn,test]'
+	@touch $@
+
+demo: $(INSTALLED) ## train on drawn faces with few labels and show what was learned (some minutes)
+	$(BIN)/ccvae train avatars --out runs/demo
+	@echo
+	@echo "The report, with all pictures: $(CURDIR)/runs/demo/report.html"
+
+test: check smoke ## everything that CI checks
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(PYTEST)
+
+check: $(INSTALLED) ## layout, style and types of the code
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+smoke: $(INSTALLED) ## the command line answers
+	$(BIN)/ccvae --help > /dev/null
+
+format: $(INSTALLED) ## lay the code out
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+constraints: ## pin the newest versions that fit together (then run the tests)
+	rm -rf $(VENV)-fresh
+	$(PYTHON) -m venv $(VENV)-fresh
+	$(VENV)-fresh/bin/python -m pip install torch==2.13.0 '.[hub,log,sklearn,test]'
+	{ sed '/^[^#]/,$$d' constraints.txt; $(VENV)-fresh/bin/python -m pip freeze --exclude ccvae | sed -E 's/\+[a-z0-9.]+$$//'; } > constraints.new
+	mv constraints.new constraints.txt
+	rm -rf $(VENV)-fresh
+
+clean: ## remove .venv and all caches; runs/ stays
+	rm -rf $(VENV) $(VENV)-fresh build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find src tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
