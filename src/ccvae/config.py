@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["ModelConfig", "TrainConfig"]
+__all__ = ["READERS", "DataConfig", "ModelConfig", "TrainConfig"]
 
 NETWORKS = ("conv", "paper", "resnet", "mlp")
 ESTIMATORS = ("exact", "paper")
+READERS = ("avatars", "image_folder", "celeba", "chexpert", "fashion_mnist", "mnist", "digits", "table", "hugging_face")
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class TrainConfig:
     Args:
         epochs: passes over the training split (over its unlabelled rows, where some of each batch are labelled rows).
         batch_size: rows a step, over all devices.
-        labelled_share: share of each batch drawn from rows that bear labels; None draws all rows alike.
+        labelled_share: share of each batch drawn from rows that bear labels, where fewer of all rows do; None draws all alike.
         learning_rate: highest learning rate of the networks (Adam with decoupled weight decay, one cycle).
         label_learning_rate: that of label maps and conditional priors, as a multiple of `learning_rate`.
         weight_decay: of the networks' weights.
@@ -81,7 +82,7 @@ class TrainConfig:
 
     epochs: int = 20
     batch_size: int = 200
-    labelled_share: float | None = None
+    labelled_share: float | None = 0.5
     learning_rate: float = 3e-3
     label_learning_rate: float = 5.0
     weight_decay: float = 0.05
@@ -109,6 +110,45 @@ class TrainConfig:
         check_range("kl_warmup", self.kl_warmup, least=0, most=1)
         for name in ("weight_decay", "gradient_clip", "classification_weight", "kl_weight", "patience"):
             check_range(name, getattr(self, name), least=0)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Settings of data; those left at None take the reader's own defaults.
+
+    Args:
+        reader: how the source is read: "avatars", "image_folder", "celeba", "chexpert", "fashion_mnist", "mnist", "digits",
+            "table" or "hugging_face"; "auto" finds out.
+        csv: CSV or Parquet table with the labels of a folder of images.
+        labels: label columns.
+        kinds: "binary", "categorical" or "continuous" by label, for those not to be guessed.
+        id_column: column that names the images or rows.
+        size: height and width in pixels.
+        labelled: hide the labels of all training rows but so many (a whole number), or but such a share (with a point).
+        validation: how many rows (a whole number), or which share (with a point), to validate on.
+        test: likewise to test on.
+        group_column: column of what splits must not tear apart, such as patients.
+        split_column: column that says train, validation or test.
+        seed: of splits and hidden labels.
+        options: further arguments of the reader, by name.
+    """
+
+    reader: str = "auto"
+    csv: str | None = None
+    labels: list[str] | None = None
+    kinds: dict[str, str] | None = None
+    id_column: str | None = None
+    size: int | None = None
+    labelled: int | float | None = None
+    validation: int | float | None = None
+    test: int | float | None = None
+    group_column: str | None = None
+    split_column: str | None = None
+    seed: int = 0
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_choice("reader", self.reader, ("auto", *READERS))
 
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -288,7 +288,8 @@ def walk(model: CCVAE, name: str, steps: int, strength: float, between: tuple[An
     quantile = 0.5 if isinstance(label, Continuous) else checked_strength(strength)
     first, last = block.quantile(across(block, y), quantile)[:, position]
     along = torch.linspace(0, 1, steps, dtype=first.dtype, device=first.device)[:, None]
-    return first + (last - first) * along
+    walked: Tensor = first + (last - first) * along
+    return walked
 
 
 def with_labels(

@@ -30,8 +30,9 @@ from ccvae.labels import LabelSpace
 from ccvae.model import CCVAE
 from ccvae.networks import Decoder, Encoder
 
-__all__ = ["check_space", "load", "read_settings", "save", "write_settings", "writing"]
+__all__ = ["check_resumable", "check_space", "load", "read_settings", "save", "write_settings", "writing"]
 
+RESUMABLE_CHANGES = ("accelerator", "devices", "num_nodes", "strategy")
 CONFIG, LABELS, WEIGHTS = "config.yaml", "labels.json", "model.safetensors"
 
 
@@ -128,6 +129,19 @@ def check_space(model: CCVAE, space: LabelSpace, source: str = "data") -> None:
         raise ValueError(
             f"{source}: the model was made for the labels {', '.join(model.space.names)}, found {', '.join(space.names)}"
         )
+
+
+def check_resumable(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Raise `ValueError` unless a run folder was written with the same settings: resumed training must be the same training."""
+    known = read_settings(folder)
+    changed = [
+        f"{section}.{name} (was {known.get(section, {}).get(name)!r}, now {value!r})"
+        for section, values in settings.items()
+        for name, value in yaml.safe_load(yaml.safe_dump(values)).items()
+        if known.get(section, {}).get(name) != value and name not in RESUMABLE_CHANGES
+    ]
+    if changed:
+        raise ValueError(f"resume: {folder} was trained with other settings: {'; '.join(changed)}; give the same")
 
 
 def described(label: Any) -> str:

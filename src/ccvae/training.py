@@ -31,7 +31,7 @@ STEPS_BETWEEN_CHECKS = 20
 """Steps between looks at the loss on an accelerator, where each look waits for it."""
 
 
-class Interrupted(Exception):  # noqa: N818 — not an error: what was trained is kept
+class Interrupted(KeyboardInterrupt):
     """Training was stopped by Ctrl-C; the message says how to go on."""
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ccvae.data.arrays import arrays
     from ccvae.data.avatars import avatars
     from ccvae.data.celeba import celeba
+    from ccvae.data.check import check
     from ccvae.data.chexpert import chexpert
     from ccvae.data.dataset import Dataset
     from ccvae.data.digits import digits
@@ -27,6 +28,7 @@ __all__ = [
     "arrays",
     "avatars",
     "celeba",
+    "check",
     "chexpert",
     "digits",
     "fashion_mnist",
@@ -41,6 +43,7 @@ HOMES = {
     "arrays": "arrays",
     "avatars": "avatars",
     "celeba": "celeba",
+    "check": "check",
     "chexpert": "chexpert",
     "digits": "digits",
     "fashion_mnist": "fashion_mnist",

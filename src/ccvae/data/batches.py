@@ -21,8 +21,8 @@ class Batches:
         data: what to train on: its training split.
         batch_size: rows a batch; all there are, if fewer.
         seed: what decides the order.
-        labelled_share: share of each batch drawn from rows with labels, the rest from rows without; an epoch is then a pass
-            over the latter. None draws all rows alike.
+        labelled_share: where fewer rows than this share have labels, this share of each batch is drawn from them and the rest
+            from those without; an epoch is then a pass over the latter. None draws all rows alike.
 
     Raises:
         ValueError: there are fewer than two rows, or no labels; or the share leaves no room for either kind of row.
@@ -39,7 +39,7 @@ class Batches:
         self.seed = seed
         self.epoch = 0
         self.step = 0
-        if labelled_share is None or labelled.all():
+        if labelled_share is None or labelled.mean() >= labelled_share:
             self.pools, self.sizes = [rows], [min(batch_size, len(rows))]
         else:
             count = round(batch_size * labelled_share)

@@ -222,6 +222,6 @@ def numbers_of(cells: Sequence[Any]) -> np.ndarray:
 
 def missing_of(cells: Sequence[Any]) -> np.ndarray:
     """Whether cells are missing."""
-    missing = np.isnan(numbers_of(cells))
+    missing: np.ndarray = np.isnan(numbers_of(cells))
     missing[missing] = [is_missing(cells[row]) for row in np.flatnonzero(missing).tolist()]
     return missing

@@ -30,6 +30,14 @@ class Truth(Protocol):
         """Picture of a recipe: uint8 `(height, width, channels)`."""
         ...
 
+    def with_label(self, recipe: Any, label: str, value: int) -> Any:
+        """Recipe of the same picture with a binary label set: the truth of an intervention."""
+        ...
+
+    def with_part_of(self, recipe: Any, source_recipe: Any, label: str) -> Any:
+        """Recipe of a picture with what shows a label in another: the truth of a transfer."""
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:

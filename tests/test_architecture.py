@@ -1,0 +1,254 @@
+"""What holds for the package as a whole: directions of imports, their cost, sizes, and what is shipped."""
+
+import ast
+import importlib
+import io
+import subprocess
+import sys
+import tokenize
+import zipfile
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hatchling.builders.wheel import WheelBuilder
+
+import ccvae
+import ccvae.data
+
+REPOSITORY = Path(__file__).parents[1]
+SOURCE = REPOSITORY / "src" / "ccvae"
+
+LAYERS = (
+    "labels", "config", "likelihoods", "networks", "label_blocks", "model", "bound", "interventions", "data", "run", "training",
+    "baselines", "evaluation", "figures", "estimator", "export", "studio", "cli",
+)  # fmt: skip
+"""Modules and packages of ccvae: each may import, at module level, those before it only."""
+
+LARGEST_MODULE = 400
+"""Lines of code, without blank lines, comments and docstrings."""
+
+LIGHT = {
+    "ccvae": ("numpy", "pandas"),
+    "ccvae.config": ("numpy", "pandas"),
+    "ccvae.cli": ("numpy", "pandas"),
+    "ccvae.data": ("numpy", "pandas"),
+    "ccvae.labels": (),
+    "ccvae.data.avatar_drawing": (),  # imported by every process that draws
+}
+HEAVY = (
+    "torch",
+    "lightning",
+    "torchmetrics",
+    "matplotlib",
+    "scipy",
+    "sklearn",
+    "datasets",
+    "dicebear",
+    "tensorboard",
+    "gradio",
+)
+
+UNSAFE_MODULES = {"cloudpickle", "dill", "joblib", "marshal", "pickle", "shelve"}
+
+
+def name_of(path: Path) -> str:
+    parts = ("ccvae", *path.relative_to(SOURCE).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+TREES = {name_of(path): ast.parse(path.read_text(), str(path)) for path in sorted(SOURCE.rglob("*.py"))}
+
+
+def parent_of(module: str) -> str:
+    """The package in which the relative imports of a module start."""
+    return module if (SOURCE.parent / Path(*module.split("."))).is_dir() else module.rpartition(".")[0]
+
+
+def is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+
+
+def run_at_import(nodes: list[Any]) -> Iterator[ast.AST]:
+    """All nodes that run when a module is imported."""
+    for node in nodes:
+        if is_type_checking(node):
+            yield from run_at_import(node.orelse)
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield node
+            yield from run_at_import(list(ast.iter_child_nodes(node)))
+
+
+def imported(module: str) -> set[str]:
+    """Modules of ccvae that a module imports at module level."""
+    found = set()
+    for node in run_at_import(TREES[module].body):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                start = parent_of(module).split(".")
+                base = ".".join([*start[: len(start) - node.level + 1], *([base] if base else [])])
+            found |= {f"{base}.{alias.name}" if f"{base}.{alias.name}" in TREES else base for alias in node.names}
+    return {name for name in found if name.partition(".")[0] == "ccvae"} - {module}
+
+
+def layer_of(module: str) -> int:
+    return LAYERS.index(module.split(".")[1])
+
+
+def test_every_module_has_its_layer() -> None:
+    assert {module.split(".")[1] for module in TREES if "." in module} <= set(LAYERS)
+
+
+def test_imports_go_one_way() -> None:
+    wrong = [
+        f"{module} imports {other}"
+        for module in TREES
+        if module != "ccvae"
+        for other in imported(module)
+        if other == "ccvae" or layer_of(other) > layer_of(module)
+    ]
+    assert not wrong
+    assert len(list(TopologicalSorter({module: imported(module) for module in TREES}).static_order())) == len(TREES)
+
+
+def test_imports_are_found() -> None:
+    """The two tests above would hold of a reader of imports that finds none."""
+    assert {"ccvae.config", "ccvae.label_blocks", "ccvae.labels"} <= imported("ccvae.model")
+    assert "ccvae.bound" not in imported("ccvae.model"), "imported where types are checked, and in a function"
+    assert "ccvae.labels" in imported("ccvae.label_blocks"), "from ccvae import labels"
+
+
+@pytest.mark.parametrize("module", ["ccvae", "ccvae.data"])
+def test_packages_import_what_they_export_on_first_use(module: str) -> None:
+    assert not imported(module)
+    package = importlib.import_module(module)
+    [for_types] = [node for node in TREES[module].body if is_type_checking(node)]
+    assert isinstance(for_types, ast.If)
+    homes = {
+        alias.name: node.module.removeprefix(f"{module}.")
+        for node in for_types.body
+        if isinstance(node, ast.ImportFrom) and node.module is not None and node.module != module
+        for alias in node.names
+    }
+    assert homes == package.HOMES, "type checkers must see what users get"
+    assert homes.keys() | {"__version__", "data"} >= set(package.__all__) >= homes.keys()
+    for name in package.__all__:
+        assert getattr(package, name) is not None
+        assert name in dir(package)
+    with pytest.raises(AttributeError, match=f"module '{module}' has no attribute 'nothing'"):
+        _ = package.nothing
+
+
+def test_a_reader_is_not_hidden_by_its_module() -> None:
+    code = "import ccvae.data.avatars, ccvae, types; assert isinstance(ccvae.data.avatars, types.FunctionType)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_light_modules_import_nothing_heavy(module: str) -> None:
+    code = f"import sys, {module}; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    assert "ccvae" in loaded
+    assert not {*HEAVY, *LIGHT[module]} & set(loaded)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "import sys, ccvae.cli; sys.argv = ['ccvae', '--help']; ccvae.cli.main()"
+    done = subprocess.run([sys.executable, "-X", "importtime", "-c", code], check=True, capture_output=True, text=True)
+    assert "train" in done.stdout
+    loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines() if "|" in line}
+    assert "ccvae" in loaded
+    assert not {*HEAVY, "pandas"} & loaded
+
+
+@pytest.mark.parametrize("module", TREES)
+def test_modules_are_small(module: str) -> None:
+    path = Path(SOURCE.parent, *module.split("."))
+    text = (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text()
+    layout = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
+    lines = set()
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type not in layout:
+            lines |= set(range(token.start[0], token.end[0] + 1))
+    for node in ast.walk(TREES[module]):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            lines -= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    assert len(lines) <= LARGEST_MODULE, "split it"
+
+
+@pytest.mark.parametrize("module", TREES)
+def test_modules_say_what_they_export(module: str) -> None:
+    exported = importlib.import_module(module).__all__
+    assert len(set(exported)) == len(exported)
+    for name in exported:
+        assert hasattr(importlib.import_module(module), name)
+
+
+def unsafe(tree: ast.AST) -> list[str]:
+    """Whatever in some code might run what a file holds."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names if alias.name.partition(".")[0] in UNSAFE_MODULES]
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] in UNSAFE_MODULES:
+            found.append(node.module)
+        elif isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            given = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+            tensors_only = given.get("weights_only") == "True"
+            resumes = called.endswith((".fit", ".validate", ".test")) and given.get("ckpt_path", "None") != "None"
+            if (
+                called in ("torch.load", "load_checkpoint") or called.endswith(".load_from_checkpoint") or resumes
+            ) and not tensors_only:
+                found.append(f"{called} without weights_only=True")
+            if given.get("allow_pickle") == "True" or called.endswith("read_pickle"):
+                found.append(called)
+            if called in ("yaml.load", "yaml.unsafe_load", "yaml.full_load", "eval", "exec"):
+                found.append(called)
+    return found
+
+
+def test_no_file_can_run_code() -> None:
+    assert {module: unsafe(tree) for module, tree in TREES.items() if unsafe(tree)} == {}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import pickle",
+        "def read():\n    from joblib import load",
+        "torch.load(path)",
+        "torch.load(path, weights_only=False)",
+        "Training.load_from_checkpoint(path)",
+        "trainer.fit(training, batches, ckpt_path=path)",
+        "np.load(path, allow_pickle=True)",
+        "pd.read_pickle(path)",
+        "yaml.load(text, Loader)",
+    ],
+)
+def test_unsafe_code_is_found(code: str) -> None:
+    assert unsafe(ast.parse(code))
+
+
+@pytest.mark.parametrize(
+    "code", ["torch.load(path, weights_only=True)", "np.load(path)", "yaml.safe_load(text)", "model.fit(x)"]
+)
+def test_safe_code_is_left_alone(code: str) -> None:
+    assert not unsafe(ast.parse(code))
+
+
+def test_wheel(tmp_path: Path) -> None:
+    [wheel] = WheelBuilder(str(REPOSITORY)).build(directory=str(tmp_path), versions=["standard"])
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        metadata = f"ccvae-{ccvae.__version__}.dist-info"
+        assert "ccvae = ccvae.cli:main" in archive.read(f"{metadata}/entry_points.txt").decode()
+        assert "License-Expression: MIT" in archive.read(f"{metadata}/METADATA").decode()
+    assert {"ccvae/py.typed", f"{metadata}/licenses/LICENSE"} <= names
+    assert {f"ccvae/{path.relative_to(SOURCE).as_posix()}" for path in SOURCE.rglob("*.py")} <= names
+    assert all(name.startswith(("ccvae/", f"{metadata}/")) for name in names), "the package, and nothing else"
