@@ -45,8 +45,11 @@ check: $(INSTALLED) ## layout, style and types of the code
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-smoke: $(INSTALLED) ## the command line answers
-	$(BIN)/ccvae --help > /dev/null
+smoke: $(INSTALLED) ## a tiny run of the command line, from training to pictures
+	rm -rf build/smoke
+	$(BIN)/ccvae train digits --training.epochs 1 --out build/smoke
+	$(BIN)/ccvae predict build/smoke --out build/smoke/predictions.csv
+	$(BIN)/ccvae generate build/smoke --given digit=3 --out build/smoke/threes.png
 
 format: $(INSTALLED) ## lay the code out
 	$(BIN)/ruff format .

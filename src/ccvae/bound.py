@@ -86,8 +86,9 @@ def exact_bound(model: CCVAE, x: Tensor, y: Tensor, generator: torch.Generator |
     tilted_noise = noise.clone()
     labels, classification = mu.new_zeros(len(x)), mu.new_zeros(len(x))
     for block in model.label_blocks():
-        tilted = block.tilt(mu[:, block.latents], sigma[:, block.latents], y[:, block.columns])
-        tilted_noise[:, block.latents] = tilted.noise(noise[:, block.latents], uniform[:, block.columns])
+        where, columns = block.latents, block.columns
+        tilted = block.tilt(mu[:, where], sigma[:, where], y[:, columns], noise[:, where], uniform[:, columns])
+        tilted_noise[:, where] = tilted.noise
         labels = labels + tilted.log_ratio.sum(-1)
         classification = classification + tilted.log_evidence.sum(-1)
     return Bound(

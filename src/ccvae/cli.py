@@ -50,15 +50,15 @@ def train(
 
     from ccvae.data.source import open_data
     from ccvae.model import CCVAE
-    from ccvae.run import CONFIG, check_resumable, load
-    from ccvae.training import fit
+    from ccvae.run import check_free, check_resumable, load
+    from ccvae.training import Interrupted, fit
 
     out = out or Path("runs") / Path(source).stem
     settings = {"data": {"source": source, **asdict(data)}}
     if resume:
         check_resumable(out, settings | {"model": asdict(model), "training": asdict(training)})
-    elif (out / CONFIG).exists() and not dry_run:
-        raise ValueError(f"out: {out} already holds a run; choose another folder, delete it, or go on with --resume")
+    elif not dry_run:
+        check_free(out)
     dataset = open_data(source, data)
     tell(described(dataset))
     torch.manual_seed(training.seed)
@@ -68,7 +68,10 @@ def train(
         tell("dry run: nothing was written")
         return
     started = time.monotonic()
-    fit(fresh, dataset, out, training, resume=resume, settings=settings, loggers=loggers(out, tensorboard))
+    try:
+        fit(fresh, dataset, out, training, resume=resume, settings=settings, loggers=loggers(out, tensorboard))
+    except Interrupted as interrupt:
+        raise KeyboardInterrupt(str(interrupt)) from None
     tell(f"trained in {time.monotonic() - started:.0f} s; model, settings and metrics are in {out}")
     if figures:
         draw(out, dataset)

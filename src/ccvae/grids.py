@@ -22,7 +22,7 @@ __all__ = ["BLUE", "GREY", "INK", "ORANGE", "Row", "grid", "picture_of", "pixels
 INK, GREY, BLUE, ORANGE, PALE = "#1c2128", "#667080", "#1f6feb", "#c2570c", "#e3e7ec"
 TYPE, SMALL_TYPE = 26, 22
 LINE = 1.25  # of lines of type, in sizes of it
-MARGIN, SPACE, GROUP_SPACE = 24, 8, 36
+MARGIN, SPACE, GROUP_SPACE = 24, 8, 32
 WIDEST_NAME, MOST_LINES = 320, 3
 BAR = 8
 
@@ -39,7 +39,7 @@ class Row:
         below: words beneath each picture.
         colours: of the words beneath; grey if not given.
         bars: share to fill of a bar beneath each picture; None draws no bar.
-        apart: whether to keep a distance from the row before.
+        apart: whether to keep a distance from the row before, if there is one.
     """
 
     pictures: Sequence[np.ndarray | None]
@@ -68,16 +68,19 @@ def grid(rows: Sequence[Row], tile: int = 160, breaks: Sequence[int] = ()) -> Im
         (wrapped(row.name, TYPE, WIDEST_NAME, MOST_LINES), wrapped(row.note, SMALL_TYPE, WIDEST_NAME, MOST_LINES))
         for row in rows
     ]
-    widths = [length(line, size) for pair in names for lines, size in zip(pair, (TYPE, SMALL_TYPE), strict=True) for line in lines]
+    widths = [
+        length(line, size) for pair in names for lines, size in zip(pair, (TYPE, SMALL_TYPE), strict=True) for line in lines
+    ]
     left = MARGIN + (max(widths) + 2 * SPACE + 4 if widths else 0)
     columns = max(len(row.pictures) for row in rows)
     lefts = [
         left + column * (width + SPACE) + GROUP_SPACE * sum(break_ <= column for break_ in breaks) for column in range(columns)
     ]
     words = [[[wrapped(text, SMALL_TYPE, width, 2) for text in texts] for texts in (row.above, row.below)] for row in rows]
-    tops, top = [], MARGIN
+    tops: list[int] = []
+    top = MARGIN
     for row, (above, below) in zip(rows, words, strict=True):
-        top += (GROUP_SPACE if row.apart else 0) + lines_height(above)
+        top += (GROUP_SPACE if row.apart and tops else 0) + lines_height(above)
         tops.append(top)
         top += height + (BAR + SPACE if row.bars else 0) + lines_height(below) + SPACE
     canvas = Image.new("RGB", (lefts[-1] + width + MARGIN, top - SPACE + MARGIN), "white")
@@ -90,7 +93,9 @@ def grid(rows: Sequence[Row], tile: int = 160, breaks: Sequence[int] = ()) -> Im
             if picture is not None:
                 canvas.paste(picture_of(picture).resize((width, height), Image.Resampling.NEAREST), (x, top))
         for x, lines in zip(lefts, above, strict=False):
-            write(draw, (x + width // 2, top - SPACE // 2 - round(LINE * SMALL_TYPE * len(lines))), lines, SMALL_TYPE, GREY, "ma")
+            write(
+                draw, (x + width // 2, top - SPACE // 2 - round(LINE * SMALL_TYPE * len(lines))), lines, SMALL_TYPE, GREY, "ma"
+            )
         bottom = top + height
         if row.bars:
             for x, share in zip(lefts, row.bars, strict=False):
@@ -141,9 +146,7 @@ def font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
 
 
-def write(
-    draw: ImageDraw.ImageDraw, place: tuple[int, int], lines: Sequence[str], size: int, colour: str, anchor: str
-) -> None:
+def write(draw: ImageDraw.ImageDraw, place: tuple[int, int], lines: Sequence[str], size: int, colour: str, anchor: str) -> None:
     """Write lines beneath each other."""
     for number, line in enumerate(lines):
         draw.text((place[0], place[1] + round(LINE * size * number)), line, colour, font(size), anchor)

@@ -22,8 +22,11 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
 from torch.nn.functional import softplus
 
+from ccvae.binary_blocks import BinaryBlocks
+from ccvae.categorical_blocks import CategoricalBlocks
 from ccvae.config import ModelConfig
-from ccvae.label_blocks import BinaryBlocks, CategoricalBlocks, ContinuousBlocks, LabelBlocks
+from ccvae.continuous_blocks import ContinuousBlocks
+from ccvae.label_blocks import LabelBlocks
 from ccvae.labels import Binary, Categorical, Continuous, Label, LabelSpace
 from ccvae.likelihoods import build_likelihood
 from ccvae.networks import Decoder, Encoder, build_decoder, build_encoder

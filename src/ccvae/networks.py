@@ -137,9 +137,9 @@ def conv_networks(
     up: list[nn.Module] = []
     for stage in reversed(range(stages)):
         up += [Residual(widths[stage + 1])] if residual else []
-        even = (1 - sizes[stage][0] % 2, 1 - sizes[stage][1] % 2)
+        kernel = (4 - sizes[stage][0] % 2, 4 - sizes[stage][1] % 2)  # 4 doubles a side, 3 doubles it less one
         last = stage == 0
-        up += [nn.ConvTranspose2d(widths[stage + 1], channels if last else widths[stage], 3, 2, 1, even, bias=last)]
+        up += [nn.ConvTranspose2d(widths[stage + 1], channels if last else widths[stage], kernel, 2, 1, bias=last)]
         up += [] if last else [nn.BatchNorm2d(widths[stage]), nn.ReLU()]
     decoder = nn.Sequential(
         nn.Linear(latent, FEATURES, bias=False),

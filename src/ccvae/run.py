@@ -30,7 +30,7 @@ from ccvae.labels import LabelSpace
 from ccvae.model import CCVAE
 from ccvae.networks import Decoder, Encoder
 
-__all__ = ["check_resumable", "check_space", "load", "read_settings", "save", "write_settings", "writing"]
+__all__ = ["check_free", "check_resumable", "check_space", "load", "read_settings", "save", "write_settings", "writing"]
 
 RESUMABLE_CHANGES = ("accelerator", "devices", "num_nodes", "strategy")
 CONFIG, LABELS, WEIGHTS = "config.yaml", "labels.json", "model.safetensors"
@@ -129,6 +129,12 @@ def check_space(model: CCVAE, space: LabelSpace, source: str = "data") -> None:
         raise ValueError(
             f"{source}: the model was made for the labels {', '.join(model.space.names)}, found {', '.join(space.names)}"
         )
+
+
+def check_free(folder: Path) -> None:
+    """Raise `ValueError` if a folder holds what a training run wrote."""
+    if (folder / "checkpoints").exists() or (folder / "metrics.csv").exists():
+        raise ValueError(f"out: {folder} already holds a run; choose another folder, delete it, or go on with resume")
 
 
 def check_resumable(folder: Path, settings: Mapping[str, Any]) -> None:

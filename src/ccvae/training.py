@@ -23,7 +23,7 @@ from ccvae.data.batches import Batches, SplitBatches
 from ccvae.data.dataset import Dataset
 from ccvae.labels import Binary, Categorical
 from ccvae.model import CCVAE
-from ccvae.run import check_space, save, writing
+from ccvae.run import check_free, check_space, save, writing
 
 __all__ = ["Interrupted", "Training", "fit"]
 
@@ -31,7 +31,7 @@ STEPS_BETWEEN_CHECKS = 20
 """Steps between looks at the loss on an accelerator, where each look waits for it."""
 
 
-class Interrupted(KeyboardInterrupt):
+class Interrupted(Exception):  # noqa: N818 — nothing is wrong: what was trained is kept
     """Training was stopped by Ctrl-C; the message says how to go on."""
 
 
@@ -41,12 +41,14 @@ class Training(lightning.LightningModule):
     Args:
         model: what to train.
         config: how.
+        steps: how many steps in all.
     """
 
-    def __init__(self, model: CCVAE, config: TrainConfig) -> None:
+    def __init__(self, model: CCVAE, config: TrainConfig, steps: int) -> None:
         super().__init__()
         self.model = model
         self.config = config
+        self.steps = steps
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """One step: the weighted bound's negative, in nats a row."""
@@ -90,7 +92,7 @@ class Training(lightning.LightningModule):
 
     def kl_weight(self) -> float:
         """The weight of all terms but reconstruction and classification, now."""
-        steps = self.config.kl_warmup * float(self.trainer.estimated_stepping_batches)
+        steps = self.config.kl_warmup * self.steps
         return self.config.kl_weight * min(1.0, (self.global_step + 1) / steps if steps else 1.0)
 
     def configure_optimizers(self) -> Any:
@@ -106,8 +108,7 @@ class Training(lightning.LightningModule):
         ]
         groups = [group for group in groups if group["params"]]
         optimizer = torch.optim.AdamW(groups, fused=True)
-        steps = int(self.trainer.estimated_stepping_batches)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, [group["lr"] for group in groups], total_steps=steps)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, [group["lr"] for group in groups], total_steps=self.steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def check_finite(self, loss: Tensor, terms: dict[str, Tensor]) -> None:
@@ -186,17 +187,21 @@ def fit(
     last = None if folder is None else folder / "checkpoints" / "last.ckpt"
     if resume and (last is None or not last.exists()):
         raise ValueError(f"resume: no checkpoint at {last}; train without resume first")
+    if folder is not None and not resume:
+        check_free(folder)
     best = checkpoints(folder, watched=validation is not None) if folder is not None else None
     watched = [*callbacks, *([best, EpochTable(folder / "metrics.csv")] if best is not None and folder is not None else [])]
     if config.patience and validation is not None:
         watched.append(EarlyStopping("validation/total", mode="max", patience=config.patience))
+    keeper = InterruptKeeper(last)
+    watched.append(keeper)
     if progress:
         watched.append(TQDMProgressBar(refresh_rate=10, leave=False))
     if folder is not None:
         save(model, folder, {"training": asdict(config), **(settings or {})})
         with writing(folder / "splits.csv") as path:
             data.split_table().to_csv(path, index=False)
-    module = Training(model, config)
+    module = Training(model.train(), config, steps=config.epochs * len(batches))
     trained = lightning.Trainer(
         accelerator=config.accelerator,
         devices=config.devices,
@@ -213,21 +218,23 @@ def fit(
         num_sanity_val_steps=0,
         **(trainer or {}),
     )
-    with stopping_on_interrupt(trained) as interrupted, warnings.catch_warnings():
-        # Lightning 2.6 asks torch 2.13 in a way that torch deprecates
-        warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
-        trained.fit(module, batches, validation, ckpt_path=last if resume else None, weights_only=True if resume else None)
-    if interrupted.is_set() and last is not None:
-        trained.save_checkpoint(last)
-    if best is not None and best.best_model_path and not interrupted.is_set():
+    try:
+        with keeper.listening(), warnings.catch_warnings():
+            # Lightning 2.6 asks torch 2.13 in a way that torch deprecates; and a resumed run's folder is not empty
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+            warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+            trained.fit(module, batches, validation, ckpt_path=last if resume else None, weights_only=True)
+    except Interrupted as interrupt:
+        if folder is None:
+            raise
+        save(model, folder)
+        raise Interrupted(f"{interrupt}; all is kept in {folder}: go on with --resume true, or fit(…, resume=True)") from None
+    if best is not None and best.best_model_path:
         kept = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
         module.load_state_dict(kept["state_dict"])
     model.eval()
     if folder is not None and trained.is_global_zero:
         save(model, folder)
-    if interrupted.is_set():
-        kept_in = f"; all is kept in {folder}: go on with --resume (or fit(…, resume=True))" if folder is not None else ""
-        raise Interrupted(f"stopped in epoch {trained.current_epoch + 1} of {config.epochs}{kept_in}")
     return model
 
 
@@ -244,22 +251,43 @@ def checkpoints(folder: Path, watched: bool) -> ModelCheckpoint:
     )
 
 
-@contextmanager
-def stopping_on_interrupt(trainer: lightning.Trainer) -> Iterator[threading.Event]:
-    """Within, the first Ctrl-C ends training after the step at hand; a second one at once."""
-    interrupted = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield interrupted
-        return
+class InterruptKeeper(Callback):
+    """After Ctrl-C, ends training at the next step's end, with a checkpoint of that very step; a second one ends it at once.
 
-    def stop(number: int, frame: Any) -> None:
-        if interrupted.is_set():
-            raise KeyboardInterrupt
-        interrupted.set()
-        trainer.should_stop = True
+    Args:
+        checkpoint: path of the checkpoint, or None to keep nothing.
+    """
 
-    before = signal.signal(signal.SIGINT, stop)
-    try:
-        yield interrupted
-    finally:
-        signal.signal(signal.SIGINT, before)
+    def __init__(self, checkpoint: Path | None) -> None:
+        self.checkpoint = checkpoint
+        self.asked = False
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        """Keep the state and stop, if asked to."""
+        if self.asked and not trainer.is_last_batch:  # an epoch's end is validated and kept first
+            if self.checkpoint is not None:
+                trainer.save_checkpoint(self.checkpoint)
+            raise Interrupted(f"stopped in epoch {trainer.current_epoch + 1} of {trainer.max_epochs}")
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, *_: Any) -> None:
+        """Stop, if asked to at the end of the epoch before."""
+        if self.asked:
+            raise Interrupted(f"stopped after epoch {trainer.current_epoch} of {trainer.max_epochs}")
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Within, Ctrl-C asks this to stop. Python hears of it in the main thread only."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def ask(number: int, frame: Any) -> None:
+            if self.asked:
+                raise KeyboardInterrupt
+            self.asked = True
+
+        before = signal.signal(signal.SIGINT, ask)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)

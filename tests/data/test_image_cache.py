@@ -1,6 +1,8 @@
 import json
 import os
 import resource
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +197,21 @@ def test_interrupted_work_goes_on_where_it_stopped(
         np.testing.assert_array_equal(images[row], noise(4, 4, seed=row))
     assert [path.name for path in cache.iterdir() if path.is_dir()] == [path.name for path in cache.glob("images-*")]
     assert sorted(path.name for path in cache.glob("images-*/*")) == ["about.json", "images.npy"]
+
+
+def test_two_processes_may_build_at_once(folder: Path, cache: Path) -> None:
+    for row in range(60):
+        saved(folder / f"{row:02}.png", noise(40, 40, seed=row))
+    code = f"""
+from pathlib import Path
+from ccvae.data.decoding import Framing
+from ccvae.data.image_cache import decoded_files
+files = sorted(path.name for path in Path({str(folder)!r}).iterdir())
+print(int(decoded_files(Path({str(folder)!r}), files, Framing(16, 16), None)[0].astype(int).sum()))"""
+    processes = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    expected = sum(int(decode(path, Framing(16, 16), 3).astype(int).sum()) for path in folder.iterdir())
+    assert [int(process.communicate()[0]) for process in processes] == [expected] * 2
+    assert len([path for path in cache.iterdir() if path.is_dir()]) == 1
 
 
 def test_rows_after_a_broken_image_are_not_taken_for_done(

@@ -30,8 +30,8 @@ class Truth(Protocol):
         """Picture of a recipe: uint8 `(height, width, channels)`."""
         ...
 
-    def with_label(self, recipe: Any, label: str, value: int) -> Any:
-        """Recipe of the same picture with a binary label set: the truth of an intervention."""
+    def with_label(self, recipe: Any, label: str, value: int, variant: str | None = None) -> Any:
+        """Recipe of the same picture with a binary label set, shown by a variant if one is named: the truth of an intervention."""
         ...
 
     def with_part_of(self, recipe: Any, source_recipe: Any, label: str) -> Any:

@@ -139,15 +139,16 @@ class Oracle(nn.Module):
             parts = self.heads(features).split(self.sizes, -1)
         values = {label.name: readable(label, part).numpy() for label, part in zip(self.space, parts, strict=False)}
         variants = {
-            name: part.softmax(-1).numpy()
-            for name, part in zip(self.variant_names, parts[len(self.space) :], strict=True)
+            name: part.softmax(-1).numpy() for name, part in zip(self.variant_names, parts[len(self.space) :], strict=True)
         }
         return Opinion(values, variants, features.numpy())
 
     def loss(self, x: Tensor, y: Tensor, variants: Tensor) -> Tensor:
         """Mean loss of a batch: labels `(rows, labels)` with NaN where unknown, variants `(rows, labels)` with -1 for none."""
         parts = self.logits(x)
-        losses = [label_loss(label, part, y[:, column]) for column, (label, part) in enumerate(zip(self.space, parts, strict=False))]
+        losses = [
+            label_loss(label, part, y[:, column]) for column, (label, part) in enumerate(zip(self.space, parts, strict=False))
+        ]
         for name, part in zip(self.variant_names, parts[len(self.space) :], strict=True):
             target = variants[:, self.space.index(name)]
             losses.append(cross_entropy(part, target, ignore_index=-1, reduction="sum") / (target >= 0).sum().clamp_min(1))

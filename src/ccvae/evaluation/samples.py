@@ -1,0 +1,104 @@
+"""What is measured, and on which rows: the contract of a model that paints, and samples of a data set's split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from torch import Tensor
+
+from ccvae.data.dataset import SPLITS, Dataset
+from ccvae.evaluation.oracle import known_labels
+from ccvae.labels import LabelSpace
+
+__all__ = ["Painter", "Sample", "sample_of"]
+
+
+class Painter(Protocol):
+    """What a model must do for its pictures to be judged: `ccvae.CCVAE`, a baseline, or a stand-in in tests."""
+
+    @property
+    def space(self) -> LabelSpace:
+        """The labels."""
+        ...
+
+    def reconstruct(self, images: Any) -> Tensor:
+        """Images as the model sees them."""
+        ...
+
+    def generate(
+        self, count: int, given: Mapping[str, Any] | None = None, seed: int = 0, strength: float | None = None
+    ) -> Tensor:
+        """New images under conditions."""
+        ...
+
+    def intervene(self, images: Any, changes: Mapping[str, Any], strength: float | None = 0.5, seed: int = 0) -> Tensor:
+        """Images with labels set to other values."""
+        ...
+
+    def traverse(
+        self,
+        images: Any,
+        labels: str | Sequence[str],
+        steps: int = 9,
+        strength: float = 0.95,
+        between: Mapping[str, tuple[Any, Any]] | None = None,
+    ) -> Tensor:
+        """Images along a label's characteristic."""
+        ...
+
+    def transfer(self, source: Any, target: Any, labels: Sequence[str]) -> Tensor:
+        """Targets with the characteristics of sources."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Rows of a data set that something is measured on.
+
+    Args:
+        data: the data set.
+        rows: which of its rows.
+    """
+
+    data: Dataset
+    rows: np.ndarray
+
+    @property
+    def x(self) -> Tensor:
+        """Their inputs `(rows, *input_shape)`."""
+        return self.data.tensor(self.rows)
+
+    @property
+    def y(self) -> np.ndarray:
+        """All that is known of their labels `(rows, labels)`, NaN where unknown."""
+        return known_labels(self.data, self.rows)
+
+    @property
+    def space(self) -> LabelSpace:
+        """The labels."""
+        return self.data.space
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def first(self, count: int) -> Sample:
+        """So many of the rows, or all if there are fewer; more of them always hold the fewer."""
+        return Sample(self.data, self.rows[:count])
+
+
+def sample_of(data: Dataset, split: str, most: int, seed: int = 0) -> Sample:
+    """Rows of a split in random order, at most so many.
+
+    Raises:
+        ValueError: there is no such split, or it has no rows.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"split: expected one of {', '.join(SPLITS)}, found {split!r}")
+    rows = data.splits[split]
+    if not len(rows):
+        others = ", ".join(f"{name} ({len(members)} rows)" for name, members in data.splits.items() if len(members))
+        raise ValueError(f"split: {split} has no rows to measure on; choose another: {others}")
+    return Sample(data, np.random.default_rng(seed).permutation(rows)[:most])

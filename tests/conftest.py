@@ -1,0 +1,47 @@
+"""Small data and a small trained run, shared by tests."""
+
+import numpy as np
+import pytest
+import torch
+
+from ccvae.data.dataset import Dataset, split_rows
+from ccvae.labels import Binary, Categorical, Continuous, LabelSpace
+from ccvae.model import CCVAE
+from ccvae.training import fit
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+def squares(count=240, size=16, channels=3, seed=0, hidden=0.5):
+    """Pictures of one square: whether it is bright, which corner it is in, and how large it is, with half the labels hidden."""
+    rng = np.random.default_rng(seed)
+    bright, corner, side = rng.integers(0, 2, count), rng.integers(0, 3, count), rng.integers(3, 8, count)
+    images = np.full((count, size, size, channels), 40, dtype=np.uint8)
+    for row in range(count):
+        top, left = ((0, 0), (0, 8), (8, 0))[corner[row]]
+        images[row, top : top + side[row], left : left + side[row]] = 220 if bright[row] else 110
+    labels = np.stack([bright, corner, side], 1).astype(np.float32)
+    labels[rng.random(labels.shape) < hidden] = np.nan
+    splits = split_rows(count, validation=40, test=40, seed=seed)
+    space = LabelSpace((Binary("bright"), Categorical("corner", ("left", "right", "low")), Continuous("side")))
+    space = space.with_priors(labels[splits["train"]])
+    ids = np.array([f"square-{row}" for row in range(count)])
+    return Dataset(images, labels, space, ids, splits, name="squares")
+
+
+@pytest.fixture(scope="session")
+def data():
+    return squares()
+
+
+@pytest.fixture(scope="session")
+def trained(data, tmp_path_factory):
+    """A model trained well enough on the squares for its interventions to mean something, and its run folder."""
+    folder = tmp_path_factory.mktemp("runs") / "squares"
+    torch.manual_seed(0)
+    model = CCVAE.for_data(data, latent_dim=12, block_dim=2, width=8, scale=0.1)
+    fit(model, data, folder, epochs=60, batch_size=40, learning_rate=1e-2, weight_decay=0.0, progress=False)
+    return model, folder

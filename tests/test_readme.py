@@ -1,0 +1,128 @@
+"""The README keeps its word: its Python code runs, its commands are understood, and what it names exists."""
+
+import functools
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from ccvae import cli
+
+REPOSITORY = Path(__file__).parents[1]
+README = (REPOSITORY / "README.md").read_text()
+
+SMALLER = {
+    r"avatars\(\s*[\d_]+": "avatars(200",
+    r"\bepochs=\d+": "epochs=1",
+    r"\blabelled=[\d_.]+": "labelled=80",
+    r"\blatent_dim=\d+": "latent_dim=24",
+    r"\bsize=\d+": "size=16",
+}
+"""What the code of the README is run with, so that it takes seconds: patterns and what stands in for them."""
+
+
+def blocks(*languages: str) -> list[tuple[int, str]]:
+    """The README's code in some languages: the number of each block's first line, and its text."""
+    pattern = rf"^```(?:{'|'.join(languages)})[^\n]*\n(.*?)^```"
+    found = re.finditer(pattern, README, flags=re.MULTILINE | re.DOTALL)
+    return [(README.count("\n", 0, match.start(1)) + 1, match[1]) for match in found]
+
+
+def commands(program: str) -> list[str]:
+    """The README's command lines that begin with some word."""
+    text = "".join(block for _, block in blocks("bash", "console", "sh", "shell")).replace("\\\n", " ")
+    lines = [re.sub(r"^(\$ )?(\.venv/bin/)?", "", line.strip()) for line in text.splitlines()]
+    return [line for line in lines if re.match(rf"{program}\s", line)]
+
+
+def write_images(folder: Path) -> None:
+    """Write what the README supposes that its reader has: images in `my_images`, and `labels.csv` with holes."""
+    random = np.random.default_rng(0)
+    smiling = random.integers(0, 2, 60)
+    age = random.integers(20, 80, 60)
+    (folder / "my_images").mkdir()
+    for row in range(60):
+        pixels = random.integers(100, 120, (24, 24, 3)) + 60 * smiling[row] + age[row] // 2
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / "my_images" / f"{row}.png")
+    table = pd.DataFrame({"image": [f"{row}.png" for row in range(60)], "Smiling": smiling, "age": age}).astype(object)
+    table.loc[random.random(60) < 0.3, "Smiling"] = ""
+    table.loc[random.random(60) < 0.3, "age"] = ""
+    table.to_csv(folder / "labels.csv", index=False)
+
+
+def test_python_code_runs(tmp_path: Path) -> None:
+    """All of it in one go and without a warning, since each block may go on from those before it."""
+    assert blocks("python")
+    lines = [""] * README.count("\n")
+    for start, text in blocks("python"):
+        for pattern, smaller in SMALLER.items():
+            text = re.sub(pattern, smaller, text)
+        lines[start - 1 : start - 1 + text.count("\n")] = text.splitlines()
+    write_images(tmp_path)
+    (tmp_path / "README.md").write_text("\n".join(lines))  # so that errors name the README's own lines
+    environment = os.environ | {"CCVAE_CACHE": str(tmp_path / "cache"), "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"}
+    run = subprocess.run(
+        [sys.executable, "README.md"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    assert "Warning" not in run.stderr
+
+
+def is_understood(line: str, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether a command line asks for help, or leads to a verb being called; none is."""
+    program, *arguments = shlex.split(line, comments=True)
+    assert program == "ccvae"
+    arguments = arguments[: next((at for at, word in enumerate(arguments) if word in ("|", ">", "&&", ";")), None)]
+    called: list[Any] = []
+    for verb, function in list(cli.VERBS.items()):
+        # of the same signature, which the parser is made of
+        monkeypatch.setitem(cli.VERBS, verb, functools.wraps(function)(lambda *_, **given: called.append(given)))
+    try:
+        exit_code = cli.main(arguments)
+    except SystemExit as stopped:
+        exit_code = stopped.code
+    return exit_code == 0 and (bool(called) or not arguments or "--help" in arguments)
+
+
+@pytest.mark.parametrize("line", commands("ccvae"))
+def test_command_lines_are_understood(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert is_understood(line, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "line", ["ccvae train", "ccvae trane avatars", "ccvae train avatars --epocks 3", "ccvae train avatars --training.epochs x"]
+)
+def test_wrong_command_lines_are_found(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not is_understood(line, monkeypatch)
+
+
+def test_there_are_command_lines() -> None:
+    assert commands("ccvae")
+
+
+def test_what_it_says_to_make_can_be_made() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (REPOSITORY / "Makefile").read_text(), flags=re.MULTILINE))
+    named = {word for line in commands("make") for word in line.split("#")[0].split()[1:] if word.isalpha()}
+    assert {"demo", "test"} <= named <= targets
+
+
+def test_extras_exist() -> None:
+    extras = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"].keys()
+    named = {extra.strip() for found in re.findall(r"ccvae\[([a-z, ]+)\]", README) for extra in found.split(",")}
+    assert named
+    assert named <= extras
+
+
+def test_links_lead_to_files() -> None:
+    links = [link for link in re.findall(r"\]\(([^)#\s]+)", README) if "://" not in link]
+    assert links
+    assert [link for link in links if not (REPOSITORY / link).exists()] == []
