@@ -14,8 +14,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-# pytest runs two processes at least and four at most: each holds a torch of its own, and more would share cores
-PYTEST ?= -n auto --maxprocesses 4
+# a process a core, but no more than four, since each holds a torch of its own; files stay whole, for their fixtures train models
+PYTEST ?= -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -32,10 +32,14 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[hub,log,sklearn,test]'
 	@touch $@
 
-demo: $(INSTALLED) ## train on drawn faces with few labels and show what was learned (some minutes)
-	$(BIN)/ccvae train avatars --out runs/demo
+demo: runs/demo/report.html ## train on drawn faces with few labels and show what was learned (some minutes)
 	@echo
-	@echo "The report, with all pictures: $(CURDIR)/runs/demo/report.html"
+	@echo "The report, with all pictures: $(CURDIR)/$<"
+	@echo "To train anew, delete runs/demo first."
+
+# goes on where an interrupted run stopped
+runs/demo/report.html: | $(INSTALLED)
+	$(BIN)/ccvae train avatars --data.labelled 800 --out runs/demo $(if $(wildcard runs/demo/checkpoints/last.ckpt),--resume)
 
 test: check smoke ## everything that CI checks
 	OMP_NUM_THREADS=1 $(BIN)/pytest $(PYTEST)

@@ -1,7 +1,6 @@
 """Slow reference maths: dense integration over z and enumeration of y, written without the code that it checks."""
 
 import math
-from dataclasses import fields, is_dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -127,9 +126,9 @@ def log_likelihood(model, z, x):
 
 
 @torch.no_grad()
-def dense_bound(model, x, y, points=41):
+def dense_terms(model, x, y, points=41):
     """L(x, y_O) of one row, by the definition: an expectation under q(z|x) with the weight q(y_O|z_c) / q(y_O|x), over all
-    combinations of missing values.
+    combinations of missing values. The reconstruction, and all else.
     """
     latent = model.config.latent_dim
     mu, raw = model.encoder(x.reshape(1, 1)).reshape(2, latent)
@@ -138,7 +137,7 @@ def dense_bound(model, x, y, points=41):
     z = mu + sigma * noise
     log_q_z = Normal(mu, sigma).log_prob(z).sum(-1)
     log_p_style = Normal(0.0, 1.0).log_prob(z[:, model.style]).sum(-1)
-    shared = log_likelihood(model, z, x) + log_p_style - log_q_z
+    shared = log_p_style - log_q_z
     log_q_observed, known = torch.zeros(len(z), dtype=torch.float64), torch.zeros(len(z), dtype=torch.float64)
     unknown = torch.zeros(len(z), dtype=torch.float64)
     outside = torch.zeros((), dtype=torch.float64)
@@ -154,7 +153,18 @@ def dense_bound(model, x, y, points=41):
             unknown = unknown + (masses * terms).sum(0)
     log_evidence = (log_mass + log_q_observed).logsumexp(0)
     weighted = (log_mass + log_q_observed - log_evidence).exp()
-    return (weighted * (shared + known + unknown)).sum() + log_evidence + outside
+    reconstruction = (weighted * log_likelihood(model, z, x)).sum()
+    return reconstruction, (weighted * (shared + known + unknown)).sum() + log_evidence + outside
+
+
+def dense_bound(model, x, y, points=41):
+    """L(x, y_O) of one row."""
+    return sum(dense_terms(model, x, y, points))
+
+
+def expected_reconstruction(model, x, y, points=41):
+    """E[ log p(x|z) ] of one row under q(z|x, y_O)."""
+    return dense_terms(model, x, y, points)[0]
 
 
 @torch.no_grad()
@@ -185,58 +195,3 @@ def continuous_marginal(model, column, z):
     slope = block.prior_slope[position]
     covariance = torch.diag(scale**2) + torch.outer(slope, slope)
     return MultivariateNormal(block.prior_loc[position], covariance).log_prob(z[:, model.block_slices[column]])
-
-
-@torch.no_grad()
-def expected_reconstruction(model, x, y):
-    """E[ log p(x|z) ] under the model's own sampler: the decoder is linear, so means and covariances of draws suffice."""
-    posterior = model.posterior(x.reshape(1, 1))
-    mu, sigma = posterior.loc[0], posterior.scale[0]
-    latent = model.config.latent_dim
-    mean, covariance = torch.zeros(latent, dtype=torch.float64), torch.eye(latent, dtype=torch.float64)
-    for block in model.label_blocks():
-        tilted = block.tilt(mu[block.latents][None], sigma[block.latents][None], y[block.columns][None])
-        for position, where in enumerate(block.latents):
-            uniform, weights = sources(tilted, position)
-            # the Normal noise enters linearly: its effect is read off unit vectors, at the same uniforms
-            levels = noise_at(tilted, uniform, torch.zeros(len(where)), position)
-            units = torch.stack([noise_at(tilted, uniform, unit, position) - levels for unit in torch.eye(len(where))])
-            mean[where] = weights @ levels
-            centred = levels - mean[where]
-            own = torch.einsum("u,ui,uj->ij", weights, centred, centred) + torch.einsum("u,dui,duj->ij", weights, units, units)
-            covariance[where[:, None], where] = own
-    weight, bias = model.decoder.weight[0], model.decoder.bias[0]
-    scale = torch.nn.functional.softplus(model.likelihood_of.raw_scale) + 1e-3
-    centre = bias + weight @ (mu + sigma * mean)
-    spread = (weight * sigma) @ covariance @ (weight * sigma)
-    return Normal(centre, scale).log_prob(x) - spread / scale**2 / 2
-
-
-def sources(tilted, position):
-    """Uniform numbers, and weights, that integrate over a sampler which cuts (0, 1) into pieces and is linear on each: two
-    Gauss–Legendre points a piece.
-    """
-    masses = getattr(tilted, "masses", getattr(tilted, "weights", torch.ones(1, position + 1, 1)))[0, position]
-    masses = masses / masses.sum()
-    lower = masses.cumsum(0) - masses
-    steps = 0.5 + torch.tensor([-0.5, 0.5]) / math.sqrt(3)
-    return (lower[:, None] + masses[:, None] * steps).flatten(), (masses[:, None] / 2).expand(-1, 2).flatten()
-
-
-def noise_at(tilted, uniform, unit, position):
-    """Draws of one label's whitened block `(draws, d)` at given uniforms and one vector of white noise."""
-    labels = tilted.log_ratio.shape[1]
-    noise = unit.expand(len(uniform), labels, -1)
-    return expand(tilted, len(uniform)).noise(noise, uniform[:, None].expand(-1, labels))[:, position]
-
-
-def expand(tilted, rows):
-    """A tilted posterior of one row, repeated."""
-    changes = {}
-    for field in fields(tilted):
-        value = getattr(tilted, field.name)
-        if is_dataclass(value):
-            changes[field.name] = expand(value, rows)
-        elif torch.is_tensor(value) and field.name != "nodes":
-            changes[field.name] = value.expand(rows, *value.shape[1:])
-    return replace(tilted, **changes)

@@ -22,12 +22,16 @@ REPOSITORY = Path(__file__).parents[1]
 SOURCE = REPOSITORY / "src" / "ccvae"
 
 LAYERS = (
-    "labels", "config", "likelihoods", "networks", "label_blocks", "model", "bound", "interventions", "data", "run", "choices",
-    "grids", "charts", "training", "baselines", "evaluation", "figures", "report", "estimator", "export", "studio", "cli",
+    "label_cells", "label_kinds", "labels", "config", "likelihoods", "networks",
+    "tilted_normal", "label_blocks", "binary_blocks", "categorical_blocks", "continuous_blocks",
+    "model", "bound", "interventions",
+    "data", "run", "grids", "charts", "training", "baselines", "evaluation",
+    "choices", "figures", "report",
+    "estimator", "export", "studio", "cli",
 )  # fmt: skip
 """Modules and packages of ccvae: each may import, at module level, those before it only."""
 
-LARGEST_MODULE = 400
+LARGEST_MODULE = 350
 """Lines of code, without blank lines, comments and docstrings."""
 
 LIGHT = {
@@ -81,10 +85,10 @@ def run_at_import(nodes: list[Any]) -> Iterator[ast.AST]:
             yield from run_at_import(list(ast.iter_child_nodes(node)))
 
 
-def imported(module: str) -> set[str]:
+def imported(module: str, tree: ast.Module) -> set[str]:
     """Modules of ccvae that a module imports at module level."""
     found = set()
-    for node in run_at_import(TREES[module].body):
+    for node in run_at_import(tree.body):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -94,6 +98,9 @@ def imported(module: str) -> set[str]:
                 base = ".".join([*start[: len(start) - node.level + 1], *([base] if base else [])])
             found |= {f"{base}.{alias.name}" if f"{base}.{alias.name}" in TREES else base for alias in node.names}
     return {name for name in found if name.partition(".")[0] == "ccvae"} - {module}
+
+
+IMPORTED = {module: imported(module, tree) for module, tree in TREES.items()}
 
 
 def layer_of(module: str) -> int:
@@ -107,25 +114,36 @@ def test_every_module_has_its_layer() -> None:
 def test_imports_go_one_way() -> None:
     wrong = [
         f"{module} imports {other}"
-        for module in TREES
+        for module, others in IMPORTED.items()
         if module != "ccvae"
-        for other in imported(module)
+        for other in others
         if other == "ccvae" or layer_of(other) > layer_of(module)
     ]
     assert not wrong
-    assert len(list(TopologicalSorter({module: imported(module) for module in TREES}).static_order())) == len(TREES)
+    assert set(TopologicalSorter(IMPORTED).static_order()) == set(TREES), "there is no circle within a layer either"
 
 
-def test_imports_are_found() -> None:
-    """The two tests above would hold of a reader of imports that finds none."""
-    assert {"ccvae.config", "ccvae.label_blocks", "ccvae.labels"} <= imported("ccvae.model")
-    assert "ccvae.bound" not in imported("ccvae.model"), "imported where types are checked, and in a function"
-    assert "ccvae.labels" in imported("ccvae.label_blocks"), "from ccvae import labels"
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("import ccvae.labels", {"ccvae.labels"}),
+        ("from ccvae.labels import LabelSpace, Binary", {"ccvae.labels"}),
+        ("from ccvae import labels as kinds, CCVAE", {"ccvae.labels", "ccvae"}),
+        ("from .dataset import Dataset\nfrom ..model import CCVAE", {"ccvae.data.dataset", "ccvae.model"}),
+        ("if True:\n    try:\n        import ccvae.model\n    except ImportError:\n        pass", {"ccvae.model"}),
+        ("if TYPE_CHECKING:\n    import ccvae.model\nelse:\n    import ccvae.labels", {"ccvae.labels"}),
+        ("class Reader:\n    import ccvae.model", {"ccvae.model"}),
+        ("def read():\n    import ccvae.model", set()),
+        ("import numpy, ccvae.data.images", set()),
+    ],
+)
+def test_imports_are_found(code: str, found: set[str]) -> None:
+    assert imported("ccvae.data.images", ast.parse(code)) == found
 
 
 @pytest.mark.parametrize("module", ["ccvae", "ccvae.data"])
 def test_packages_import_what_they_export_on_first_use(module: str) -> None:
-    assert not imported(module)
+    assert not IMPORTED[module]
     package = importlib.import_module(module)
     [for_types] = [node for node in TREES[module].body if is_type_checking(node)]
     assert isinstance(for_types, ast.If)
@@ -210,7 +228,7 @@ def unsafe(tree: ast.AST) -> list[str]:
             tensors_only, _, when = given.get("weights_only", "None").partition(" if ")
             path, _, resumed = given.get("ckpt_path", "None").partition(" if ")
             loads = called in ("torch.load", "load_checkpoint") or called.endswith(".load_from_checkpoint") or path != "None"
-            if loads and (tensors_only != "True" or when != resumed):
+            if loads and (tensors_only != "True" or when not in ("", resumed)):
                 found.append(f"{called} without weights_only=True")
             if given.get("allow_pickle") == "True" or called.endswith("read_pickle"):
                 found.append(called)

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ccvae.labels import Binary, Categorical, Continuous, LabelSpace, first_few
+from ccvae.label_cells import first_few
+from ccvae.labels import Binary, Categorical, Continuous, LabelSpace
 
 texts = (
     st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), min_size=1, max_size=6).map(str.strip).filter(bool)

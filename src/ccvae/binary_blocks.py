@@ -11,7 +11,7 @@ from torch.distributions import Bernoulli
 from torch.nn.functional import logsigmoid
 
 from ccvae import labels as label_kinds
-from ccvae.label_blocks import FIRST_DISTANCE, SMALLEST_SLOPE, DiscreteBlocks, Moments, TiltedPosterior
+from ccvae.label_blocks import FIRST_DISTANCE, SMALLEST_SLOPE, DiscreteBlocks, Expectations, TiltedPosterior
 from ccvae.tilted_normal import log_normaliser, tilted_normal
 
 __all__ = ["BinaryBlocks"]
@@ -67,7 +67,7 @@ class BinaryBlocks(DiscreteBlocks):
         return torch.stack([1 - present, present], -1)
 
     def section(self, mu: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The logit under q(z_i|x) as beta + alpha e with e ~ Normal(0, 1): alpha and beta `(batch, labels)`, and the unit vectors
+        """The logit under q(z_i|x) as beta + alpha e, e ~ Normal(0, 1): alpha and beta `(batch, labels)`, and the unit vectors
         `(batch, labels, d)` along which e lies in white noise.
         """
         along = self.weight * sigma
@@ -99,17 +99,16 @@ class BinaryBlocks(DiscreteBlocks):
             .index_copy(1, other, tilted_normal(slope[other], offset[other]))
         )
         log_mass, mean, square, log_sigmoid, e = quantities.view(5, *share.shape)
-        weight = torch.where(observed[..., None], share, log_mass.exp())
-        first, second = weight * sign * mean, weight * square
-        moments = Moments(
-            mass=weight,
-            first=first[..., None] * along[..., None, :],
-            second=weight[..., None] + (second - weight)[..., None] * along[..., None, :] ** 2,
-            log_label_map=(weight * log_sigmoid).sum(-1),
+        given = Expectations(
+            log_evidence=log_mass,
+            log_label_map=log_sigmoid,
+            mean=(sign * mean)[..., None] * along[..., None, :],
+            variance=1 + (square - mean**2 - 1)[..., None] * along[..., None, :] ** 2,
         )
+        weight = torch.where(observed[..., None], share, log_mass.exp())
         exchange = torch.where(observed, (sign * e).sum(-1) - (along * noise).sum(-1), 0)  # Matheron's rule
         return TiltedPosterior(
             log_evidence=torch.where(observed, (share * log_mass).sum(-1), 0),
-            log_ratio=self.expected_log_ratio(mu, sigma, moments),
+            log_ratio=self.log_ratio(mu, sigma, weight, given),
             noise=noise + along * exchange[..., None],
         )

@@ -31,21 +31,39 @@ PAPER_SAMPLES = 100
 
 @dataclass(frozen=True)
 class Bound:
-    """Lower bound on log p(x, y_O), term by term: each `(batch,)`, in nats."""
+    """Lower bound on log p(x, y_O), term by term: each `(batch,)`, in nats.
+
+    Beside them, `evidence` is log q(y_i|x) label by label, 0 where missing, `(batch, labels)`: its sum is the classification
+    term. The paper's estimator knows the sum only.
+    """
 
     reconstruction: Tensor
     labels: Tensor
     style: Tensor
     classification: Tensor
+    evidence: Tensor | None = None
 
     @property
     def total(self) -> Tensor:
         """The bound, the sum of its terms."""
         return self.reconstruction + self.labels + self.style + self.classification
 
-    def objective(self, kl_weight: float = 1.0, classification_weight: float = 1.0) -> Tensor:
-        """The bound with weights on its terms; with both at 1, the bound itself."""
-        return self.reconstruction + kl_weight * (self.labels + self.style) + classification_weight * self.classification
+    def objective(
+        self, kl_weight: float = 1.0, classification_weight: float = 1.0, label_weights: Tensor | None = None
+    ) -> Tensor:
+        """The bound with weights on its terms; with all at 1, the bound itself.
+
+        Args:
+            kl_weight: of labels and style.
+            classification_weight: of classification.
+            label_weights: `(labels,)`, of each label within it.
+        """
+        classification = self.classification
+        if label_weights is not None:
+            if self.evidence is None:
+                raise ValueError("label weights need the exact estimator; the paper's gives no log q(y|x) label by label")
+            classification = self.evidence @ label_weights
+        return self.reconstruction + kl_weight * (self.labels + self.style) + classification_weight * classification
 
     def terms(self) -> dict[str, Tensor]:
         """The bound and its terms, by name."""
@@ -84,18 +102,19 @@ def exact_bound(model: CCVAE, x: Tensor, y: Tensor, generator: torch.Generator |
     noise = torch.empty_like(mu).normal_(generator=generator)
     uniform = torch.empty_like(y, dtype=mu.dtype).uniform_(generator=generator)
     tilted_noise = noise.clone()
-    labels, classification = mu.new_zeros(len(x)), mu.new_zeros(len(x))
+    labels, evidence = mu.new_zeros(len(x)), mu.new_zeros(y.shape)
     for block in model.label_blocks():
         where, columns = block.latents, block.columns
         tilted = block.tilt(mu[:, where], sigma[:, where], y[:, columns], noise[:, where], uniform[:, columns])
         tilted_noise[:, where] = tilted.noise
         labels = labels + tilted.log_ratio.sum(-1)
-        classification = classification + tilted.log_evidence.sum(-1)
+        evidence = evidence.index_copy(1, columns, tilted.log_evidence)
     return Bound(
         reconstruction=model.likelihood(mu + sigma * tilted_noise, x),
         labels=labels,
         style=style_term(model, posterior),
-        classification=classification,
+        classification=evidence.sum(-1),
+        evidence=evidence,
     )
 
 

@@ -18,8 +18,9 @@ __all__ = ["profiles", "training_curves", "walks"]
 
 DOTS_PER_INCH = 200
 COLUMNS = 3
-MOST_NAMED = 40
-"""Features whose names have room beneath a chart."""
+MOST_NAMED, LONGEST_NAME = 40, 24
+"""Features whose names have room beside a chart, and letters of each."""
+LEGEND_COLUMNS, LEGEND_LINE = 4, 12
 TERMS = {
     "total": "bound",
     "reconstruction": "reconstruction",
@@ -60,12 +61,11 @@ def profiles(originals: np.ndarray, reconstructions: np.ndarray, names: Sequence
         names: of the rows.
         features: names of the features.
     """
-    figure, panels = small_multiples(len(names), 2.2)
+    figure, panels = small_multiples(len(names), height_for(features))
     for panel, name, original, reconstruction in zip(panels, names, originals, reconstructions, strict=True):
         titled(panel, name)
-        panel.plot(original, color=GREY, marker="o", markersize=3, linewidth=1, label="original")
-        panel.plot(reconstruction, color=BLUE, marker="o", markersize=3, linewidth=1, label="reconstruction")
-        name_features(panel, features)
+        plot_vector(panel, original, features, color=GREY, label="original")
+        plot_vector(panel, reconstruction, features, color=BLUE, label="reconstruction")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=2, frameon=False, fontsize=8)
     return picture(figure)
 
@@ -79,19 +79,41 @@ def walks(along: Sequence[tuple[str, Sequence[str], np.ndarray]], features: Sequ
     """
     from matplotlib import colormaps
 
-    figure, panels = small_multiples(len(along), 2.6)
+    figure, panels = small_multiples(len(along), height_for(features) + 0.3)
     for panel, (name, marks, vectors) in zip(panels, along, strict=True):
-        titled(panel, name)
+        titled(panel, name, room=LEGEND_LINE * -(-len(marks) // LEGEND_COLUMNS))
         classes = len(marks) == len(vectors)
-        colours = colormaps["tab20" if classes else "coolwarm"](
-            np.arange(len(vectors)) / 20 if classes else np.linspace(0, 1, len(vectors))
-        )
-        for step, (vector, colour) in enumerate(zip(vectors, colours, strict=True)):
-            mark = marks[step] if classes else {0: marks[0], len(vectors) - 1: marks[-1]}.get(step)
-            panel.plot(vector, color=colour, marker="o", markersize=3, linewidth=1.2, label=mark)
-        panel.legend(frameon=False, fontsize=7, ncols=4, loc="lower left", bbox_to_anchor=(0, 0.98), borderaxespad=0)
-        name_features(panel, features)
+        known = dict(enumerate(marks)) if classes else {0: marks[0], len(vectors) - 1: marks[-1]}
+        for step, vector in enumerate(vectors):
+            # tab20 holds ten colours, each followed by its pale sister; the strong ones come first
+            colour = (
+                colormaps["tab20"](2 * step % 20 + step // 10 % 2)
+                if classes
+                else colormaps["coolwarm"](step / (len(vectors) - 1))
+            )
+            plot_vector(panel, vector, features, color=colour, label=known.get(step))
+        place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
+        panel.legend(frameon=False, fontsize=7, ncols=LEGEND_COLUMNS, handlelength=1.2, **place)
     return picture(figure)
+
+
+def plot_vector(panel: Any, vector: np.ndarray, features: Sequence[str], **style: Any) -> None:
+    """Draw a vector: downwards where its features have room for their names, else from left to right."""
+    style |= {"marker": "o" if len(features) <= MOST_NAMED else "", "markersize": 3, "linewidth": 1}
+    places = np.arange(len(features))
+    if len(features) > MOST_NAMED:
+        panel.plot(places + 1, vector, **style)
+        panel.set_xlabel("number of the feature")
+        return
+    panel.plot(vector, places, **style)
+    names = [name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…" for name in features]
+    panel.set_yticks(places, names if panel.get_subplotspec().is_first_col() else [""] * len(names))
+    panel.set_ylim(len(features) - 0.5, -0.5)
+
+
+def height_for(features: Sequence[str]) -> float:
+    """Height of a chart of vectors, in inches."""
+    return 2.2 if len(features) > MOST_NAMED else max(1.4, 0.7 + 0.17 * len(features))
 
 
 def small_multiples(count: int, height: float) -> tuple[Figure, list[Any]]:
@@ -116,17 +138,9 @@ def small_multiples(count: int, height: float) -> tuple[Figure, list[Any]]:
     return figure, panels[:count]
 
 
-def titled(panel: Any, title: str) -> None:
-    """Write a chart's title."""
-    panel.set_title(title, loc="left", fontsize=9, color=INK)
-
-
-def name_features(panel: Any, features: Sequence[str]) -> None:
-    """Write features beneath a chart, as far as there is room."""
-    if len(features) <= MOST_NAMED:
-        panel.set_xticks(range(len(features)), features, rotation=90, fontsize=max(4, min(7, 200 // len(features))))
-    else:
-        panel.set_xlabel(f"{len(features)} features, in their order")
+def titled(panel: Any, title: str, room: float = 0) -> None:
+    """Write a chart's title, with room beneath it in points."""
+    panel.set_title(title, loc="left", fontsize=9, color=INK, pad=6 + room)
 
 
 def picture(figure: Figure) -> Image.Image:

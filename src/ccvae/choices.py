@@ -21,6 +21,8 @@ POOL = 400
 MOST_LABELS = 24
 PROBES = 6
 """Rows on which labels are tried."""
+PLAIN = 30
+"""Rows that count as ordinary."""
 STRONGEST = 0.05
 """Share of an input's numbers, those that change most, by which a change is measured: small things in a picture count too."""
 
@@ -34,10 +36,10 @@ class Choices:
         pool: rows among which the others were chosen.
         latents: their posterior means `(rows, latent_dim)`.
         rows: rows in which labels take all their values, as far as they can; any first few of them are varied.
-        plain: the row whose labels are most ordinary.
+        plain: position in the pool of a row whose labels are ordinary, and on which they show well.
         labels: labels to show, in their order; all of them, or those that change inputs most.
         pair: two labels that change inputs much, and at different places; None if there is only one.
-        varied: labels, those first whose holders differ most in how it shows.
+        varied: labels, those first whose holders differ most in how it shows, for the size of what it changes.
     """
 
     split: str
@@ -48,6 +50,11 @@ class Choices:
     labels: list[str]
     pair: tuple[str, str] | None
     varied: list[str]
+
+    @property
+    def plain_row(self) -> int:
+        """The plain row, among all of the data."""
+        return int(self.pool[self.plain])
 
 
 def choose(model: CCVAE, data: Dataset, seed: int = 0, count: int = 20) -> Choices:
@@ -61,21 +68,26 @@ def choose(model: CCVAE, data: Dataset, seed: int = 0, count: int = 20) -> Choic
     """
     split = next(name for name in reversed(SPLITS) if len(data.splits[name]))
     pool = np.random.default_rng(seed).permutation(data.splits[split])[:POOL]
-    plain = pool[ordinary(data.space, data.labels[pool])]
-    probes = data.tensor(plain[:PROBES])
-    maps = torch.stack([effect(model, probes, name) for name in model.space.names])
+    probes = ordinary(data.space, data.labels[pool])[:PROBES]
+    changes = torch.stack([effect(model, data.tensor(pool[probes]), name) for name in model.space.names])
+    maps = changes.mean(1)
     shown = sorted(strength(maps).argsort(descending=True)[:MOST_LABELS].tolist())
     labels = [model.space.names[column] for column in shown]
+    # where a label shows well is relative to how well it shows elsewhere, so that all labels have the same say
+    well = strength(changes)[shown]
+    plain = probes[int((well / well.mean(1, keepdim=True).clamp_min(1e-12)).sum(0).argmax())]
     latents = model.encode(data.tensor(pool)).loc
+    # relative to how much a label changes at all, so that small things count as much as large ones
     variety = {
-        name: variety_of(model, name, latents, data.labels[pool], int(np.flatnonzero(pool == plain[0])[0])) for name in labels
+        name: variety_of(model, name, latents, data.labels[pool], probes) / max(float(strength(maps[column])), 1e-12)
+        for name, column in zip(labels, shown, strict=True)
     }
     return Choices(
         split=split,
         pool=pool,
         latents=latents,
         rows=pool[covering(values_shown(data.space, data.labels[pool]), count)],
-        plain=int(plain[0]),
+        plain=int(plain),
         labels=labels,
         pair=far_apart(maps, model.space.names) if len(maps) > 1 else None,
         varied=sorted(labels, key=lambda name: -variety[name]),
@@ -106,8 +118,8 @@ def donors(model: CCVAE, name: str, latents: Tensor, known: np.ndarray, count: i
     column = model.space.index(name)
     label, values = model.space.labels[column], known[:, column]
     if isinstance(label, Categorical):
-        classes, first = np.unique(values, return_index=True)
-        return np.asarray(first[~np.isnan(classes)][:count])
+        classes, places = np.unique(values, return_index=True)
+        return np.asarray(places[~np.isnan(classes)][:count])
     if isinstance(label, Continuous):
         return spread(values, count)
     holders, others = np.flatnonzero(values > 0.5), np.flatnonzero(values <= 0.5)
@@ -118,27 +130,34 @@ def donors(model: CCVAE, name: str, latents: Tensor, known: np.ndarray, count: i
     return np.concatenate([holders[spread((block @ along).cpu().numpy(), count - 1)], others[:1]])
 
 
-def recipients(space: LabelSpace, name: str, known: np.ndarray, count: int) -> np.ndarray:
-    """Positions of rows to transfer a label onto: the most ordinary ones, of different classes, or most of
-    them with the label's lower values.
+def recipients(space: LabelSpace, name: str, known: np.ndarray, count: int, first: int = 0) -> np.ndarray:
+    """Positions of rows to transfer a label onto: ordinary ones that differ, of different classes, or most of them with the
+    label's lower values.
 
     Args:
         space: the labels.
         name: the label.
         known: labels of the rows to choose among `(rows, labels)`.
         count: how many at most.
+        first: position of a row that is taken before others.
     """
     column = space.index(name)
     label = space.labels[column]
     order = ordinary(space, known)
+    order = np.concatenate([order[order == first], order[order != first]])
     values = known[order, column]
     if isinstance(label, Categorical):
-        classes, first = np.unique(values, return_index=True)
-        return np.asarray(order[np.sort(first[~np.isnan(classes)])[:count]])
+        classes, places = np.unique(values, return_index=True)
+        return np.asarray(order[np.sort(places[~np.isnan(classes)])[:count]])
     middle = label.mean if isinstance(label, Continuous) else 0.5
-    low, high = order[values <= middle], order[values > middle]
+    low, high = order[values <= middle][:PLAIN], order[values > middle][:PLAIN]
     fewer = min((count - 1) // 2, len(high))
-    return np.concatenate([low[: count - fewer], high[:fewer]])
+    chosen = [
+        rows[covering(values_shown(space, known[rows]), few)]
+        for rows, few in ((low, count - fewer), (high, fewer))
+        if len(rows)
+    ]
+    return np.concatenate(chosen) if chosen else low
 
 
 def values_shown(space: LabelSpace, known: np.ndarray) -> np.ndarray:
@@ -180,10 +199,10 @@ def ordinary(space: LabelSpace, known: np.ndarray) -> np.ndarray:
 
 
 def effect(model: CCVAE, inputs: Tensor, name: str) -> Tensor:
-    """How much each number of an input changes between a label's ends, on average: `(numbers,)`."""
+    """How much each number of inputs changes between a label's ends, on average over channels: `(rows, numbers)`."""
     walk = traverse(model, inputs, name, steps=2)
-    change = (walk[:, 1] - walk[:, 0]).abs().mean(0)
-    return (change.mean(0) if change.ndim == 3 else change).flatten()
+    change = (walk[:, 1] - walk[:, 0]).abs()
+    return (change.mean(1) if change.ndim == 4 else change).flatten(1)
 
 
 def strength(changes: Tensor) -> Tensor:
@@ -201,15 +220,18 @@ def far_apart(maps: Tensor, names: Sequence[str]) -> tuple[str, str]:
     return (names[first], names[second])
 
 
-def variety_of(model: CCVAE, name: str, latents: Tensor, known: np.ndarray, position: int) -> float:
-    """How differently a label of some rows shows once moved onto another one."""
-    sources = donors(model, name, latents, known, PROBES)[:-1]
-    if not len(sources):
+def variety_of(model: CCVAE, name: str, latents: Tensor, known: np.ndarray, targets: np.ndarray) -> float:
+    """Size of the differences between a label's donors, once moved onto others, as far as they are the same on all of these."""
+    sources = donors(model, name, latents, known, PROBES + 2)[:-1]
+    if len(sources) < 2:
         return 0.0
     block = model.block_slices[model.space.index(name)]
-    moved = latents[[position] * len(sources)].clone()
-    moved[:, block] = latents[sources, block]
-    return float(strength(model.decode(moved).std(0, correction=0).flatten()))
+    moved = latents[targets, None].repeat(1, len(sources), 1)
+    moved[..., block] = latents[sources, block]
+    pictures = model.decode(moved.flatten(0, 1)).reshape(len(targets), len(sources), -1)
+    differences = pictures - pictures.mean(1, keepdim=True)
+    alike, each = strength(differences.mean(0).std(0, correction=0)), strength(differences.std(1, correction=0)).mean()
+    return float(alike**2 / each.clamp_min(1e-12))
 
 
 def spread(numbers: np.ndarray, count: int) -> np.ndarray:

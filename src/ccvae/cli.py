@@ -1,5 +1,6 @@
 """The command line: one verb, one function. Nothing heavy is imported before a verb runs."""
 
+import inspect
 import logging
 import sys
 import time
@@ -293,6 +294,47 @@ def avatars(
         )
 
 
+def check_data(source: str, data: DataConfig = DATA, html: Path | None = None, json: bool = False) -> int:
+    """Look data over before training: counts, labels, duplicates, leaks between splits. Exit code 1 if there are problems.
+
+    Args:
+        source: "avatars", "digits", "fashion_mnist", "mnist", a folder of images, or a table.
+        data: how the source is read.
+        html: page to write, with pictures.
+        json: print JSON instead of text.
+    """
+    from ccvae.data import check
+    from ccvae.data.source import open_data
+    from ccvae.run import writing
+
+    found = check(open_data(source, data))
+    sys.stdout.write(found.to_json() + "\n" if json else found.to_text())
+    if html is not None:
+        with writing(html) as path:
+            path.write_text(found.to_html(), encoding="utf-8")
+        tell(f"page: {html}")
+    return 1 if found.problems else 0
+
+
+def cache_data(source: str, data: DataConfig = DATA) -> None:
+    """Decode a source's images into the cache ahead of training.
+
+    Args:
+        source: "avatars", a folder of images, or another source of images.
+        data: how the source is read; training finds the cache if it reads it alike.
+    """
+    import numpy as np
+
+    from ccvae.data.source import open_data
+
+    dataset = open_data(source, data)
+    tell(described(dataset))
+    if isinstance(dataset.inputs, np.memmap):
+        tell(f"{dataset.inputs.nbytes / 1e6:,.0f} MB are cached in {dataset.inputs.filename}")
+    else:
+        tell("nothing to cache: these data are read at once")
+
+
 def tell(message: str) -> None:
     """Say something to the person at the terminal, beside what a verb prints."""
     sys.stderr.write(f"{message}\n")
@@ -325,14 +367,20 @@ def loggers(out: Path, tensorboard: bool) -> list[Any]:
 
 
 def data_of(run: Path) -> "Dataset":
-    """A run's own data, read as it was for training."""
+    """A run's own data, read and split as it was for training, whatever rows were added since."""
+    import pandas as pd
+
     from ccvae.data.source import open_data
     from ccvae.run import read_settings
 
     settings = dict(read_settings(run).get("data", {}))
     if "source" not in settings:
         raise ValueError(f"{run}: config.yaml does not say where the data came from; give images")
-    return open_data(settings.pop("source"), DataConfig(**settings))
+    dataset = open_data(settings.pop("source"), DataConfig(**settings))
+    splits = run / "splits.csv"
+    if not splits.exists():
+        return dataset
+    return dataset.split_as(pd.read_csv(splits, dtype=str, keep_default_na=False), str(splits))
 
 
 def inputs_of(
@@ -357,7 +405,7 @@ def inputs_of(
 
 def write_pictures(out: Path, rows: "Tensor", above: "Sequence[Tensor]" = (), skip: int = 0) -> None:
     """Write pictures `(rows, columns, *shape)` as one sheet, under others, or each of them into a folder."""
-    from ccvae.figures import picture_of, sheet
+    from ccvae.grids import picture_of, sheet
     from ccvae.run import writing
 
     if rows.ndim != 5:
@@ -377,7 +425,7 @@ def write_pictures(out: Path, rows: "Tensor", above: "Sequence[Tensor]" = (), sk
     tell(f"{len(flat)} pictures in {out}")
 
 
-VERBS: dict[str, Callable[..., None]] = {
+VERBS: dict[str, Callable[..., int | None]] = {
     "train": train,
     "report": report,
     "predict": predict,
@@ -387,11 +435,15 @@ VERBS: dict[str, Callable[..., None]] = {
     "transfer": transfer,
     "counterfactual": counterfactual,
     "data avatars": avatars,
+    "data check": check_data,
+    "data cache": cache_data,
 }
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0, 2 for what the user can mend, 130 after Ctrl-C."""
+    """Run the command line; returns the exit code: 0, 1 after a check that found problems, 2 for what the user can mend, 130
+    after Ctrl-C.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     verb = next((verb for verb in VERBS if arguments[: len(verb.split())] == verb.split()), None)
     if verb is None:
@@ -404,14 +456,25 @@ def main(arguments: list[str] | None = None) -> int:
 
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     try:
-        auto_cli(VERBS[verb], args=arguments[len(verb.split()) :], prog=f"ccvae {verb}")
+        code = auto_cli(
+            VERBS[verb], args=spelled_out(VERBS[verb], arguments[len(verb.split()) :]), prog=f"ccvae {verb}", allow_abbrev=False
+        )
     except (ValueError, OSError) as error:
         sys.stderr.write(f"ccvae {verb}: error: {error}\n")
         return 2
     except KeyboardInterrupt as interrupt:
         sys.stderr.write(f"ccvae {verb}: {interrupt or 'stopped'}\n")
         return 130
-    return 0
+    return code or 0
+
+
+def spelled_out(verb: Callable[..., int | None], arguments: list[str]) -> list[str]:
+    """Arguments of a verb, with "true" after every switch that stands alone, such as --resume."""
+    switches = {f"--{name}" for name, parameter in inspect.signature(verb).parameters.items() if parameter.annotation is bool}
+    words = []
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        words += [argument, "true"] if argument in switches and following not in ("true", "false") else [argument]
+    return words
 
 
 def overview() -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Integral, Real
+from operator import ge, gt, le, lt
 from typing import Any
 
 __all__ = ["READERS", "DataConfig", "ModelConfig", "TrainConfig"]
@@ -28,31 +31,33 @@ class ModelConfig:
         decoder: your own decoder as "package.module:Class", called with `latent_dim` and the output shape.
         dropout: probability with which the encoder's last features are dropped in training.
         likelihood: "laplace", "normal" or "bernoulli".
-        scale: the likelihood's scale, in the data's units (images lie in [0, 1]); where learned, its first value.
+        scale: the likelihood's scale, in the data's units; where learned, its first value. None is 0.1 for images, which lie in
+            [0, 1], and 1 for vectors; the paper has 1. A smaller one sharpens pictures and weighs the labels less.
         learn_scale: whether the scale is learned.
     """
 
-    latent_dim: int = 45
-    block_dim: int | dict[str, int] = 1
+    latent_dim: int = 64
+    block_dim: int | dict[str, int] = 2
     network: str = "auto"
     width: int = 32
     encoder: str | None = None
     decoder: str | None = None
     dropout: float = 0.0
     likelihood: str = "laplace"
-    scale: float = 1.0
+    scale: float | None = None
     learn_scale: bool = False
 
     def __post_init__(self) -> None:
         check_choice("network", self.network, ("auto", *NETWORKS))
         check_choice("likelihood", self.likelihood, ("laplace", "normal", "bernoulli"))
-        check_range("latent_dim", self.latent_dim, least=1)
-        check_range("width", self.width, least=1)
+        check_whole("latent_dim", self.latent_dim, least=1)
+        check_whole("width", self.width, least=1)
         check_range("dropout", self.dropout, least=0, below=1)
-        check_range("scale", self.scale, above=0)
+        if self.scale is not None:
+            check_range("scale", self.scale, above=0)
         sizes = self.block_dim if isinstance(self.block_dim, Mapping) else {"every label": self.block_dim}
         for name, size in sizes.items():
-            check_range(f"block_dim of {name}", size, least=1)
+            check_whole(f"block_dim of {name}", size, least=1)
 
 
 @dataclass(frozen=True)
@@ -63,12 +68,16 @@ class TrainConfig:
         epochs: passes over the training split (over its unlabelled rows, where some of each batch are labelled rows).
         batch_size: rows a step, over all devices.
         labelled_share: share of each batch drawn from rows that bear labels, where fewer of all rows do; None draws all alike.
-        learning_rate: highest learning rate of the networks (Adam with decoupled weight decay, one cycle).
+        balanced: draw labelled rows of rare values more often: with one label, all its values equally often. Probabilities
+            q(y|x) are then those of data in which they are.
+        learning_rate: highest learning rate of the networks (Adam with decoupled weight decay, one
+            cycle); networks without normalisation, such as "paper", want a tenth of it.
         label_learning_rate: that of label maps and conditional priors, as a multiple of `learning_rate`.
         weight_decay: of the networks' weights.
         gradient_clip: largest norm of the gradient; 0 does not clip.
         estimator: "exact", or "paper" to compare with the paper's importance-weighted one.
         classification_weight: weight of log q(y|x) in what is maximised; 1 is the bound itself.
+        label_weights: further weights of log q(y|x) by label, such as of labels that matter more; 1 for those not named.
         kl_weight: weight of all that is neither reconstruction nor classification; 1 is the bound itself.
         kl_warmup: share of all steps over which `kl_weight` grows from zero.
         patience: epochs without a better validation bound after which training stops; 0 never stops early.
@@ -80,15 +89,17 @@ class TrainConfig:
         precision: as Lightning's: "32-true", "bf16-mixed", …
     """
 
-    epochs: int = 20
+    epochs: int = 12
     batch_size: int = 200
     labelled_share: float | None = 0.5
-    learning_rate: float = 3e-3
+    balanced: bool = False
+    learning_rate: float = 1e-2
     label_learning_rate: float = 5.0
     weight_decay: float = 0.05
     gradient_clip: float = 0.0
     estimator: str = "exact"
-    classification_weight: float = 50.0
+    classification_weight: float = 1000.0
+    label_weights: dict[str, float] = field(default_factory=dict)
     kl_weight: float = 1.0
     kl_warmup: float = 0.0
     patience: int = 0
@@ -101,15 +112,22 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_choice("estimator", self.estimator, ESTIMATORS)
-        check_range("epochs", self.epochs, least=1)
-        check_range("batch_size", self.batch_size, least=2)
+        check_whole("epochs", self.epochs, least=1)
+        check_whole("batch_size", self.batch_size, least=2)
         if self.labelled_share is not None:
             check_range("labelled_share", self.labelled_share, above=0, most=1)
         check_range("learning_rate", self.learning_rate, above=0)
         check_range("label_learning_rate", self.label_learning_rate, above=0)
         check_range("kl_warmup", self.kl_warmup, least=0, most=1)
-        for name in ("weight_decay", "gradient_clip", "classification_weight", "kl_weight", "patience"):
+        check_whole("patience", self.patience, least=0)
+        for name in ("weight_decay", "gradient_clip", "classification_weight", "kl_weight"):
             check_range(name, getattr(self, name), least=0)
+        for name, weight in self.label_weights.items():
+            check_range(f"label_weights of {name}", weight, least=0)
+        if self.label_weights and self.estimator != "exact":
+            raise ValueError(
+                "label_weights: only the exact estimator can weigh labels; leave them out, or set estimator to exact"
+            )
 
 
 @dataclass(frozen=True)
@@ -120,11 +138,13 @@ class DataConfig:
         reader: how the source is read: "avatars", "image_folder", "celeba", "chexpert", "fashion_mnist", "mnist", "digits",
             "table" or "hugging_face"; "auto" finds out.
         csv: CSV or Parquet table with the labels of a folder of images.
-        labels: label columns.
+        labels: label columns, as a list, or with commas between.
         kinds: "binary", "categorical" or "continuous" by label, for those not to be guessed.
         id_column: column that names the images or rows.
         size: height and width in pixels.
-        labelled: hide the labels of all training rows but so many (a whole number), or but such a share (with a point).
+        labelled: hide the labels of all training rows but so many (a whole number), or but such a share (with a point); the
+            rows are chosen so that every value of every label keeps its share.
+        labelled_per_class: hide the labels of all training rows but so many of every value.
         validation: how many rows (a whole number), or which share (with a point), to validate on.
         test: likewise to test on.
         group_column: column of what splits must not tear apart, such as patients.
@@ -135,11 +155,12 @@ class DataConfig:
 
     reader: str = "auto"
     csv: str | None = None
-    labels: list[str] | None = None
+    labels: list[str] | str | None = None
     kinds: dict[str, str] | None = None
     id_column: str | None = None
     size: int | None = None
     labelled: int | float | None = None
+    labelled_per_class: int | None = None
     validation: int | float | None = None
     test: int | float | None = None
     group_column: str | None = None
@@ -149,6 +170,8 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         check_choice("reader", self.reader, ("auto", *READERS))
+        if self.labelled is not None and self.labelled_per_class is not None:
+            raise ValueError("labelled and labelled_per_class are both given; give one of them")
 
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
@@ -165,10 +188,16 @@ def check_range(
     most: float | None = None,
     below: float | None = None,
 ) -> None:
-    """Raise `ValueError` unless a setting lies in its range."""
-    bounds: dict[str, Any] = {"at least": least, "above": above, "at most": most, "below": below}
-    holds = {"at least": value >= (least or 0), "above": value > (above or 0)}
-    holds |= {"at most": most is None or value <= most, "below": below is None or value < below}
-    wanted = [f"{words} {bound}" for words, bound in bounds.items() if bound is not None]
-    if not all(holds[words] for words, bound in bounds.items() if bound is not None):
-        raise ValueError(f"{name}: expected a number {' and '.join(wanted)}, found {value}")
+    """Raise `ValueError` unless a setting is a finite number in its range."""
+    bounds = (("at least", least, ge), ("above", above, gt), ("at most", most, le), ("below", below, lt))
+    given = [(words, bound, holds) for words, bound, holds in bounds if bound is not None]
+    number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or not all(holds(value, bound) for _, bound, holds in given):
+        wanted = " and ".join(f"{words} {bound}" for words, bound, _ in given)
+        raise ValueError(f"{name}: expected a number {wanted}, found {value!r}")
+
+
+def check_whole(name: str, value: int, least: int) -> None:
+    """Raise `ValueError` unless a setting is a whole number, and not too small."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name}: expected a whole number, at least {least}, found {value!r}")

@@ -18,6 +18,7 @@ __all__ = ["ContinuousBlocks"]
 
 LOG_TWO_PI = math.log(2 * math.pi)
 
+
 class ContinuousBlocks(LabelBlocks):
     """Blocks of continuous labels: q(y_i|z_i) = Normal(w·z_i + b, tau²), p(z_i|y_i) with a mean affine in y_i.
 

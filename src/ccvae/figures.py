@@ -33,7 +33,7 @@ ORDER = ("reconstructions", "interventions", "traversals", "samples", "transfer"
 STEPS = 9
 SAMPLES = 10
 MOST_CLASSES = 12
-TRANSFERRED, DONORS, RECIPIENTS = 3, 5, 4
+TRANSFERRED, DONORS, RECIPIENTS = 6, 5, 3
 """Labels that the figure of transfers shows, with how many pictures that give and that receive."""
 
 
@@ -104,8 +104,8 @@ def draw(model: CCVAE, data: Dataset, seed: int, metrics: pd.DataFrame | None) -
             yield plane(model, data, choices, choices.pair)
     if metrics is not None and len(metrics):
         caption = (
-            "Terms of the bound on log p(x, y) after each epoch, in nats a row, and the share of observed labels that "
-            "are predicted rightly: higher is better everywhere; validation falling while training rises is overfitting."
+            "The bound on log p(x, y), in nats a row, and the share of labels predicted rightly, after each epoch. The bound "
+            "is the sum of its terms and should rise; where validation turns away from training, the model overfits."
         )
         yield Figure("training", "Training", caption, training_curves(metrics))
 
@@ -129,7 +129,7 @@ def interventions(model: CCVAE, data: Dataset, choices: Choices) -> Figure:
     truth = data.truth
     shown = choices.rows[: 8 if truth is None else 5]
     x, originals = data.tensor(shown), data.inputs[shown]
-    predicted = data.space.encode(model.predict(x).astype(object))
+    predicted = data.space.encode(model.predict(x))
     current = np.where(np.isnan(data.labels[shown]), predicted, data.labels[shown])
     before = pixels_of(reconstruct(model, x))
     if truth is None:
@@ -165,8 +165,8 @@ def interventions(model: CCVAE, data: Dataset, choices: Choices) -> Figure:
 
 def traversals(model: CCVAE, data: Dataset, choices: Choices) -> Figure:
     """One picture along each label's characteristic."""
-    x = data.tensor([choices.plain])
-    rows = [Row([data.inputs[choices.plain], pixels_of(reconstruct(model, x))[0]], above=("original", "reconstruction"))]
+    x = data.tensor([choices.plain_row])
+    rows = [Row([data.inputs[choices.plain_row], pixels_of(reconstruct(model, x))[0]], "original", "and reconstruction")]
     above: Sequence[str] = ()
     for name in choices.labels:
         label = model.space[name]
@@ -180,7 +180,7 @@ def traversals(model: CCVAE, data: Dataset, choices: Choices) -> Figure:
     }
     kinds = {model.space[name].kind for name in choices.labels}
     caption = (
-        f"One picture of the {choices.split} split along each label in turn{some_of(model, choices)}: "
+        f"A picture of the {choices.split} split on which labels show well, along each in turn{some_of(model, choices)}: "
         f"{', '.join(way for kind, way in ways.items() if kind in kinds)}. "
         "A bar beneath is the probability that the model itself gives the label, or the class, on seeing the picture."
     )
@@ -204,8 +204,8 @@ def traversal_rows(model: CCVAE, x: Tensor, label: Label) -> Iterator[Row]:
     walk = traverse(model, x, label.name, STEPS)[0]
     read = model.predict_proba(walk)[list(proba_columns(label))].to_numpy()
     if isinstance(label, Continuous):
-        above = tuple(f"{value:.3g}" for value in np.linspace(*range_of(label), STEPS))
-        below = [f"read {number:.3g}" for number in read[:, 0]]
+        above = tuple(value_text(value) for value in np.linspace(*range_of(label), STEPS).tolist())
+        below = [f"read {value_text(number)}" for number in read[:, 0].tolist()]
         yield Row(list(pixels_of(walk)), label.name, above=above, below=below, apart=True)
     else:
         first, last = ("absent", "present") if label.values == (0, 1) else map(str, label.values)
@@ -257,7 +257,7 @@ def transfer_rows(model: CCVAE, data: Dataset, choices: Choices, name: str) -> I
     column, known, truth = data.space.index(name), data.labels[choices.pool], data.truth
     label = data.space.labels[column]
     sources = choices.pool[donors(model, name, choices.latents, known, DONORS)]
-    targets = choices.pool[recipients(data.space, name, known, RECIPIENTS)]
+    targets = choices.pool[recipients(data.space, name, known, RECIPIENTS, choices.plain)]
     values = [label.decode(number) for number in data.labels[sources, column].tolist()]
     heading, below = padded(data.inputs[sources]), padded([value_text(value) for value in values], "")
     colours = padded([colour_of(label, value) for value in values], "")
@@ -281,7 +281,7 @@ def transfer_rows(model: CCVAE, data: Dataset, choices: Choices, name: str) -> I
 
 def plane(model: CCVAE, data: Dataset, choices: Choices, pair: tuple[str, str], steps: int = 7) -> Figure:
     """One picture along two labels at once."""
-    pictures = traverse(model, data.tensor([choices.plain]), pair, steps)[0]
+    pictures = traverse(model, data.tensor([choices.plain_row]), pair, steps)[0]
     down, across = ([f"{name}={value_text(value)}" for value in ends(model.space[name])] for name in pair)
     rows = [
         Row(
@@ -337,7 +337,9 @@ def colour_of(label: Label, value: Value | float) -> str:
 
 def value_text(value: Value | float) -> str:
     """A value as figures show it."""
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def interleaved(first: Sequence[Any], second: Sequence[Any]) -> list[Any]:
@@ -353,7 +355,7 @@ def padded(members: Sequence[Any] | np.ndarray, filling: Any = None) -> list[Any
 def some_of(model: CCVAE, choices: Choices) -> str:
     """Words that say so if not all labels are shown."""
     shown, count = len(choices.labels), len(model.space)
-    return f" (the {shown} of {count} labels that change pictures most)" if shown < count else ""
+    return f" (the {shown} of {count} labels that change inputs most)" if shown < count else ""
 
 
 # ---------------------------------------------------------------------- vectors
@@ -364,7 +366,7 @@ def reconstructed_vectors(model: CCVAE, data: Dataset, choices: Choices) -> Figu
     shown = choices.rows[:6]
     picture = profiles(
         data.tensor(shown).numpy(),
-        reconstruct(model, data.tensor(shown)).numpy(),
+        reconstruct(model, data.tensor(shown)).cpu().numpy(),
         [str(name) for name in data.ids[shown]],
         features_of(data),
     )
@@ -374,7 +376,7 @@ def reconstructed_vectors(model: CCVAE, data: Dataset, choices: Choices) -> Figu
 
 def traversed_vectors(model: CCVAE, data: Dataset, choices: Choices) -> Figure:
     """One vector along each label's characteristic."""
-    x = data.tensor([choices.plain])
+    x = data.tensor([choices.plain_row])
     along: list[tuple[str, tuple[str, ...], np.ndarray]] = []
     for name in choices.labels:
         label = model.space[name]
@@ -385,7 +387,10 @@ def traversed_vectors(model: CCVAE, data: Dataset, choices: Choices) -> Figure:
         else:
             marks = tuple(map(value_text, ends(label)))
             along.append((name, marks, traverse(model, x, name, STEPS)[0].cpu().numpy()))
-    caption = f"One row of the {choices.split} split along each label in turn{some_of(model, choices)}."
+    caption = (
+        f"One row of the {choices.split} split along each label in turn{some_of(model, choices)}: features as the label goes "
+        "from its first value, blue, to its last, red, or in each of its classes."
+    )
     return Figure("traversals", "Traversals", caption, walks(along, features_of(data)))
 
 

@@ -143,7 +143,9 @@ def font(size: int) -> ImageFont.FreeTypeFont:
     """The type that everything is written in: matplotlib's, which knows Latin, Greek and Cyrillic."""
     import matplotlib
 
-    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
+    path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+    # the other engine refuses some texts
+    return ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.BASIC)
 
 
 def write(draw: ImageDraw.ImageDraw, place: tuple[int, int], lines: Sequence[str], size: int, colour: str, anchor: str) -> None:
@@ -182,7 +184,7 @@ def wrapped(text: str, size: int, width: int, most: int) -> list[str]:
 
 def pieces(text: str, size: int, width: int) -> Iterator[str]:
     """What a text can be broken into: words, or parts of those that are wider than a line."""
-    for word in re.findall(r"[^\s_\-]*[\s_\-]*", text.strip()):
+    for word in re.findall(r"[^ _\-]*[ _\-]*", " ".join(text.split())):
         part = ""
         for letter in word:
             if part and length((part + letter).rstrip(), size) > width:

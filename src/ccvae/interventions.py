@@ -18,7 +18,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ccvae.label_blocks import ContinuousBlocks, DiscreteBlocks, LabelBlocks
+from ccvae.continuous_blocks import ContinuousBlocks
+from ccvae.label_blocks import DiscreteBlocks, LabelBlocks
 from ccvae.labels import Continuous, Label
 from ccvae.model import CCVAE, proba_columns
 

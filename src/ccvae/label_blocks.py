@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
 from torch.nn.functional import softplus
 
-__all__ = ["DiscreteBlocks", "LabelBlocks", "Moments", "TiltedPosterior"]
+__all__ = ["DiscreteBlocks", "Expectations", "LabelBlocks", "TiltedPosterior"]
 
 Part = TypeVar("Part")
 
@@ -133,13 +133,20 @@ class LabelBlocks(nn.Module, ABC):
 
 
 @dataclass(frozen=True)
-class Moments:
-    """What is needed of the joint of white noise n and value y: E[1_y], E[1_y n] and E[1_y n²], one row a value."""
+class Expectations:
+    """Expectations under q(z_i|x,y_i), for every value of y_i.
 
-    mass: Tensor  # (batch, labels, values)
-    first: Tensor  # (batch, labels, values, d)
-    second: Tensor  # (batch, labels, values, d)
-    log_label_map: Tensor  # E[ log q(y|z) ], (batch, labels)
+    Args:
+        log_evidence: log q(y_i|x), `(batch, labels, values)`.
+        log_label_map: E[log q(y_i|z_i)], alike.
+        mean: of white noise, `(batch, labels, values, d)`.
+        variance: of white noise, alike.
+    """
+
+    log_evidence: Tensor
+    log_label_map: Tensor
+    mean: Tensor
+    variance: Tensor
 
 
 class DiscreteBlocks(LabelBlocks, ABC):
@@ -186,13 +193,13 @@ class DiscreteBlocks(LabelBlocks, ABC):
         log_conditional_prior: Tensor = prior.log_prob(z[..., None, :]).sum(-1)
         return log_conditional_prior + self.log_prior - self.value_log_label_maps(z)
 
-    def expected_log_ratio(self, mu: Tensor, sigma: Tensor, moments: Moments) -> Tensor:
-        """E[ log p(z_i|y_i) p(y_i) / (q(y_i|z_i) q(z_i|x)) ] from the moments of z_i and y_i: `(batch, labels)`."""
-        offset = (mu[..., None, :] - self.prior_loc) / self.prior_scale
-        slope = sigma[..., None, :] / self.prior_scale
-        log_scale = self.prior_scale.log().sum(-1)
-        square = moments.mass[..., None] * offset**2 + 2 * offset * slope * moments.first + slope**2 * moments.second
-        log_conditional_prior = -(square.sum(-1) / 2 + moments.mass * log_scale).sum(-1)
-        log_posterior = -moments.second.sum((-2, -1)) / 2 - sigma.log().sum(-1)  # both lack d/2 · log 2 pi
-        log_label_prior = (moments.mass * self.log_prior).sum(-1)
-        return log_conditional_prior + log_label_prior - moments.log_label_map - log_posterior
+    def log_ratio(self, mu: Tensor, sigma: Tensor, weight: Tensor, given: Expectations) -> Tensor:
+        """E[ log p(z_i|y_i) p(y_i) / (q(y_i|z_i) q(z_i|x)) ], averaged over values by weights: `(batch, labels)` nats."""
+        mean = mu[..., None, :] + sigma[..., None, :] * given.mean
+        variance = sigma[..., None, :] ** 2 * given.variance
+        scale = self.prior_scale
+        square = ((mean - self.prior_loc) ** 2 + variance) / scale**2
+        log_conditional_prior = -(square / 2 + scale.log()).sum(-1)
+        log_posterior = -(given.mean**2 + given.variance).sum(-1) / 2 - sigma.log().sum(-1)[..., None]
+        # both lack d/2 · log 2 pi
+        return (weight * (log_conditional_prior + self.log_prior - given.log_label_map - log_posterior)).sum(-1)

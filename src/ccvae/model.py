@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 __all__ = ["CCVAE"]
 
 SMALLEST_SCALE = 1e-3
+IMAGE_SCALE = 0.1
+"""The likelihood's scale for images, which lie in [0, 1], where none is configured."""
 ROWS_AT_ONCE = 64
 """Rows encoded or decoded together outside training: small chunks are fastest, since they stay in the processor's caches."""
 
@@ -89,9 +91,9 @@ class CCVAE(nn.Module):
         self.style = slice(self.block_slices[-1].stop, self.config.latent_dim)
         self.encoder = encoder if encoder is not None else build_encoder(self.config, self.input_shape)
         self.decoder = decoder if decoder is not None else build_decoder(self.config, self.input_shape)
-        self.likelihood_of = build_likelihood(
-            self.config.likelihood, len(self.input_shape) == 3, self.config.scale, self.config.learn_scale
-        )
+        image = len(self.input_shape) == 3
+        scale = self.config.scale or (1.0 if self.config.likelihood == "bernoulli" or not image else IMAGE_SCALE)
+        self.likelihood_of = build_likelihood(self.config.likelihood, image, scale, self.config.learn_scale)
         self.blocks = nn.ModuleList(build_blocks(space, self.block_slices))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -200,7 +202,9 @@ class CCVAE(nn.Module):
         """q(y|x) of posteriors `(rows, latent_dim)`, as `predict_proba` gives it."""
         columns: dict[int, np.ndarray] = {}
         for block in self.label_blocks():
-            predicted = block.predict(posterior.loc[:, block.latents], posterior.scale[:, block.latents]).cpu().numpy()
+            chunks = zip(posterior.loc.split(ROWS_AT_ONCE), posterior.scale.split(ROWS_AT_ONCE), strict=True)
+            parts = [block.predict(mu[:, block.latents], sigma[:, block.latents]) for mu, sigma in chunks]
+            predicted = torch.cat(parts).cpu().numpy()
             columns |= {column: predicted[:, position] for position, column in enumerate(block.columns.tolist())}
         table = {}
         for column, label in enumerate(self.space):

@@ -1,12 +1,13 @@
 """A run's report: one page of HTML with figures, metrics and settings, which needs nothing but itself.
 
-A page is made of parts, which are pieces of HTML: `figure_part`, `table_part`, `text_part`; `page` puts them together.
+A page is made of parts, pieces of HTML that `figure_part`, `table_part` and `text_part` give; `page` puts them together.
 """
 
 from __future__ import annotations
 
 import base64
 import math
+import re
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -26,7 +27,7 @@ from ccvae.labels import Continuous
 from ccvae.model import CCVAE, evaluating
 from ccvae.run import CONFIG, writing
 
-__all__ = ["bound_table", "figure_part", "label_table", "page", "table_part", "text_part", "write_report"]
+__all__ = ["bound_table", "cell_text", "figure_part", "label_table", "page", "table_part", "text_part", "write_report"]
 
 
 def write_report(
@@ -76,18 +77,19 @@ def metrics_parts(model: CCVAE, data: Dataset) -> list[str]:
     parts = [table_part("The bound", sentence, bound_table(model, data, held_out), digits=1)]
     split = held_out[-1]
     table = label_table(model, data, split)
-    discrete = table[table["kind"] != Continuous.kind].drop(columns=["error", "error of the mean"])
+    shown = ["balanced accuracy", "accuracy", "majority", "labelled", "observed", "kind"]
+    discrete = table.loc[table["kind"] != Continuous.kind, shown]
     numbers = table[table["kind"] == Continuous.kind][["labelled", "observed", "error", "error of the mean"]]
     if len(discrete):
-        mean = discrete[["majority", "accuracy", "balanced accuracy"]].mean()
         sentence = (
-            f"On the {split} split: share of rows on which the most probable value is the observed one, beside what always "
-            "saying the most frequent value would reach; balanced accuracy counts every value alike, so that one value "
-            "for all reaches 1 divided by the number of values. Labelled: training rows that bear the label; observed: "
-            f"rows it is measured on. Means: accuracy {mean['accuracy']:.3f} (most frequent value {mean['majority']:.3f}), "
-            f"balanced accuracy {mean['balanced accuracy']:.3f}."
+            f"On the {split} split. Accuracy is the share of rows on which the most probable value is the observed one; "
+            "majority is what always saying the most frequent value would reach. Balanced accuracy counts all values alike: "
+            "always saying the same would reach 1 divided by their number. Labelled: training rows that bear the label; "
+            "observed: rows that it was measured on."
         )
-        parts.append(table_part("Label accuracy", sentence, discrete, bars=("accuracy", "balanced accuracy")))
+        mean = pd.DataFrame(discrete[shown[:3]].mean().to_dict() | {"kind": ""}, index=["mean"])
+        table = pd.concat([discrete.astype({"labelled": "Int64", "observed": "Int64"}), mean]).rename_axis("label")
+        parts.append(table_part("Label accuracy", sentence, table, bars=shown[:2], summary=True))
     if len(numbers):
         sentence = (
             f"On the {split} split: mean absolute error of the predicted mean, in the label's own unit, beside that of "
@@ -136,7 +138,7 @@ def label_table(model: CCVAE, data: Dataset, split: str = "test") -> pd.DataFram
         not about the label, or nothing was observed.
     """
     predicted = np.concatenate(
-        [model.space.encode(model.predict(x).astype(object)) for x, _ in SplitBatches(data, split)] or [data.labels[:0]]
+        [model.space.encode(model.predict(x)) for x, _ in SplitBatches(data, split)] or [data.labels[:0]]
     )
     known, trained = data.labels[data.splits[split]], data.labels[data.splits["train"]]
     rows = []
@@ -182,9 +184,9 @@ def described(model: CCVAE, data: Dataset) -> str:
     shape = "×".join(map(str, model.input_shape[1:] or model.input_shape))
     facts = (
         data.name,
-        f"{len(train):,} training rows, {bearing:,} with labels",
+        f"{len(train):,} training rows, {'all' if bearing == len(train) else f'{bearing:,}'} with labels",
         f"{len(model.space)} label{'s' if len(model.space) > 1 else ''}",
-        f"inputs of {shape}" if len(model.input_shape) == 3 else f"{shape} features",
+        f"pictures of {shape}" if len(model.input_shape) == 3 else f"{shape} features",
         f"{model.config.latent_dim} latents",
         f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters",
     )
@@ -212,7 +214,9 @@ def figure_part(path: Path) -> str:
     return text_part(title, f'<figure>{sentence}<div class="sheet">{image}</div></figure>')
 
 
-def table_part(title: str, sentence: str, table: pd.DataFrame, digits: int = 3, bars: Sequence[str] = ()) -> str:
+def table_part(
+    title: str, sentence: str, table: pd.DataFrame, digits: int = 3, bars: Sequence[str] = (), summary: bool = False
+) -> str:
     """A table, its index first; numbers stand at the right, and what is not known is a dash.
 
     Args:
@@ -221,6 +225,7 @@ def table_part(title: str, sentence: str, table: pd.DataFrame, digits: int = 3, 
         table: the table.
         digits: of its fractions, behind the point.
         bars: columns of shares that are shown with a bar.
+        summary: whether the last row sums up the others.
     """
     frame = table.reset_index(names=table.index.name or "")
     numeric = {name for name in frame.columns if pd.api.types.is_numeric_dtype(frame[name])}
@@ -234,17 +239,20 @@ def table_part(title: str, sentence: str, table: pd.DataFrame, digits: int = 3, 
             cells.append(f'<td class="{" ".join(kinds)}"{share}>{escape(cell_text(value, digits))}</td>')
         body.append(f"<tr>{''.join(cells)}</tr>")
     rows = f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody>"
-    return text_part(title, f'<p>{escape(sentence)}</p><div class="table"><table>{rows}</table></div>')
+    kind = ' class="summed"' if summary else ""
+    told = f"<p>{escape(sentence)}</p>" if sentence else ""
+    return text_part(title, f'{told}<div class="table"><table{kind}>{rows}</table></div>')
 
 
 def text_part(title: str, content: str) -> str:
-    """Anything else.
+    """Any other part.
 
     Args:
         title: plain text.
-        content: HTML, which must be escaped already.
+        content: HTML, in which all text is escaped already.
     """
-    return f"<section><h2>{escape(title)}</h2>{content}</section>"
+    anchor = re.sub(r"\W+", "-", title).strip("-").lower()
+    return f'<section id="{anchor}"><h2>{escape(title)}</h2>{content}</section>'
 
 
 def page(title: str, parts: Sequence[str], subtitle: str = "") -> str:
@@ -252,10 +260,12 @@ def page(title: str, parts: Sequence[str], subtitle: str = "") -> str:
 
     Args:
         title: plain text.
-        parts: what `figure_part`, `table_part` and `text_part` gave.
+        parts: what it shows, in order.
         subtitle: plain text.
     """
-    return PAGE.format(title=escape(title), subtitle=escape(subtitle), style=STYLE, parts="\n".join(parts))
+    headings = re.findall(r'^<section id="(.*?)"><h2>(.*?)</h2>', "\n".join(parts), re.MULTILINE)
+    links = "\n".join(f'<a href="#{anchor}">{heading}</a>' for anchor, heading in headings)
+    return PAGE.format(title=escape(title), subtitle=escape(subtitle), style=STYLE, links=links, sections="\n".join(parts))
 
 
 def cell_text(value: Any, digits: int) -> str:
@@ -283,8 +293,11 @@ PAGE = """<!DOCTYPE html>
 </head>
 <body>
 <header><h1>{title}</h1><p>{subtitle}</p></header>
+<nav>
+{links}
+</nav>
 <main>
-{parts}
+{sections}
 </main>
 </body>
 </html>
@@ -292,17 +305,20 @@ PAGE = """<!DOCTYPE html>
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2128; --soft: #57606a; --page: #f6f7f9; --card: #fff; --line: #dfe3e8;
-  --bar: #cfe2ff; }
+  --bar: #cfe2ff; --link: #1a5fd0; }
 @media (prefers-color-scheme: dark) {
-  :root { --ink: #e6eaef; --soft: #9aa4b0; --page: #14171b; --card: #1c2127; --line: #323941; --bar: #1f3f6e; }
+  :root { --ink: #e6eaef; --soft: #9aa4b0; --page: #14171b; --card: #1c2127; --line: #323941; --bar: #1f3f6e; --link: #7fb2ff; }
 }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto,
   "Helvetica Neue", Arial, sans-serif; -webkit-text-size-adjust: 100%; }
-header, main { max-width: 1120px; margin: 0 auto; padding: 0 24px; }
+header, nav, main { max-width: 1120px; margin: 0 auto; padding: 0 24px; }
 header { padding-top: 48px; padding-bottom: 8px; }
 h1 { margin: 0; font-size: 32px; line-height: 1.2; letter-spacing: -0.02em; overflow-wrap: anywhere; }
 header p { margin: 8px 0 0; color: var(--soft); }
+nav { display: flex; flex-wrap: wrap; gap: 4px 20px; padding-top: 8px; }
+a { color: var(--link); text-decoration: none; }
+a:hover { text-decoration: underline; }
 section { margin: 32px 0; padding: 24px; background: var(--card); border: 1px solid var(--line); border-radius: 12px; }
 h2 { margin: 0 0 6px; font-size: 20px; line-height: 1.3; letter-spacing: -0.01em; }
 section p, figcaption { margin: 0 0 16px; max-width: 76ch; color: var(--soft); }
@@ -314,13 +330,14 @@ table { border-collapse: collapse; font-size: 15px; font-variant-numeric: tabula
 th, td { padding: 6px 28px 6px 0; text-align: left; white-space: nowrap; border-bottom: 1px solid var(--line); }
 th { color: var(--soft); font-weight: 500; }
 tr:last-child td { border-bottom: 0; }
-.number { padding: 6px 0 6px 28px; text-align: right; }
-.bar { min-width: 150px; padding-right: 6px; background: no-repeat right / calc(100% - 28px) 22px
-  linear-gradient(to left, var(--bar) var(--share, 0%), transparent 0); }
+.number { text-align: right; }
+.bar { min-width: 150px; background: no-repeat left / calc(100% - 22px) 22px
+  linear-gradient(to right, var(--bar) var(--share, 0%), transparent 0); }
+.summed tr:last-child td { font-weight: 600; }
 summary { cursor: pointer; color: var(--soft); }
 pre { margin: 12px 0 0; overflow-x: auto; font: 13px/1.5 ui-monospace, "SF Mono", Menlo, Consolas, monospace; }
 @media (max-width: 720px) {
-  header, main { padding-left: 12px; padding-right: 12px; }
+  header, nav, main { padding-left: 12px; padding-right: 12px; }
   header { padding-top: 28px; }
   h1 { font-size: 26px; }
   section { margin: 16px 0; padding: 16px; }

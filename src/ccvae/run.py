@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 
@@ -104,7 +105,11 @@ def load(folder: str | Path, encoder: Encoder | None = None, decoder: Decoder | 
         if not (folder / name).exists():
             raise ValueError(f"{folder} has no {name}; training has not finished writing it, or this is another kind of folder")
     space = LabelSpace.from_json((folder / LABELS).read_text(encoding="utf-8"))
-    model = CCVAE(space, settings["input_shape"], ModelConfig(**settings["model"]), encoder, decoder)
+    try:
+        config = ModelConfig(**settings["model"])
+        model = CCVAE(space, settings["input_shape"], config, encoder, decoder)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{folder / CONFIG}: written by another version of this package, or changed: {error}") from None
     try:
         model.load_state_dict(load_file(folder / WEIGHTS))
     except RuntimeError as error:
@@ -112,6 +117,8 @@ def load(folder: str | Path, encoder: Encoder | None = None, decoder: Decoder | 
             f"{folder / WEIGHTS} does not fit the configured networks; a model with an encoder or decoder of your own "
             f"must be loaded with it: load(folder, encoder=…, decoder=…). {error}"
         ) from None
+    except SafetensorError as error:
+        raise ValueError(f"{folder / WEIGHTS} is damaged, or no safetensors file: {error}") from None
     return model.eval()
 
 

@@ -1,14 +1,16 @@
 """A standard Normal tilted by a sigmoid: p(e) = Normal(e; 0, 1) sigmoid(alpha e + beta) / Z.
 
 This is what an observed binary label makes of the posterior along the one direction that its label map sees. Normaliser,
-expectations and draws, and all their derivatives in alpha and beta, come from one pass over a table of 64 points:
+expectations and draws, and all their derivatives in alpha and beta, come from one pass over a small table of points:
 
-- *Points* e_j = c + r sinh(t_j), with t_j equally spaced, crowd around c = −beta / alpha, where the sigmoid turns. The trapezoid
-  rule in t is spectrally accurate: log Z is right to 2e-13 for alpha up to 5, 3e-12 at 10 and 4e-6 at 20, whatever beta is.
-- *Derivatives*: with g = d log sigmoid(s) / ds at s = alpha e + beta, the derivative of E[f] in beta is E[(f − E[f]) g + ∂f], and
-  in alpha the same with e inside.
-- *Draws* are uniform levels u carried to e where F(e) = u. Between two points of the table the map from Normal quantiles of u to e
-  is nearly a line, and a cubic leaves an error in F of 3e-5 (2e-4 for alpha = 20). A draw's derivative is −∂F(e) / p(e), implicit
+- *Points* e_j = c + r sinh(t_j), with t_j equally spaced, crowd around c = −beta / alpha, where the sigmoid turns, as long as
+  the Normal has mass there. The trapezoid rule in t is spectrally accurate: with the 64 points of double precision, log Z is
+  right to 2e-13 for alpha up to 5, 3e-11 at 10 and 5e-6 at 20, whatever beta is; with the 40 of single precision, to 5e-5 but
+  for rounding. Beyond, as the sigmoid becomes a step between two points, errors grow to a few per cent.
+- *Derivatives*: with g = d log sigmoid(s) / ds at s = alpha e + beta, that of E[f] in beta is E[(f − E[f]) g + ∂f], and in
+  alpha the same with e inside.
+- *Draws* are uniform levels u carried to e where F(e) = u. Between two points of the table the map from Normal quantiles to e
+  is nearly a line, and a cubic leaves errors in F of 1e-4 (5e-4 at alpha = 20). A draw's derivative is −∂F(e) / p(e), implicit
   reparameterisation (Figurnov et al. 2018).
 """
 
@@ -25,13 +27,8 @@ from torch.nn.functional import logsigmoid
 
 __all__ = ["log_normaliser", "tilted_normal"]
 
-POINTS = 64
-REACH = 11.0
-"""How far the outermost points lie from c."""
-MARGIN = 3.0
-"""How far c may leave [0, alpha], in which the mode lies; so the points cover eight standard deviations on each side of it."""
 STRETCH = 3.5
-"""The largest t: how much closer points are at c than at the ends."""
+"""The largest t: how much closer the points are at c than at the ends."""
 ROWS_AT_ONCE = 2048
 """Rows of a table made together, so that it stays in a processor's cache and memory does not grow with the labels."""
 LOG_ROOT_TWO_PI = math.log(2 * math.pi) / 2
@@ -43,23 +40,24 @@ class Grid(NamedTuple):
     offset: Tensor  # e − c
     spacing: Tensor  # de / dj
     bend: Tensor  # d log spacing / dj
+    margin: float  # how far c may leave [0, alpha], in which the mode lies
 
     @classmethod
     def like(cls, tensor: Tensor) -> Grid:
-        """The grid in a tensor's precision, on its device."""
-        t = torch.linspace(-STRETCH, STRETCH, POINTS, dtype=tensor.dtype, device=tensor.device)
-        step, radius = 2 * STRETCH / (POINTS - 1), REACH / math.sinh(STRETCH)
-        return cls(radius * t.sinh(), radius * step * t.cosh(), step * t.tanh())
+        """The grid for a tensor's precision, on its device; it covers eight, or six, standard deviations around all mass."""
+        points, reach, margin = (64, 11.0, 3.0) if tensor.dtype == torch.float64 else (40, 8.5, 2.5)
+        t = torch.linspace(-STRETCH, STRETCH, points, dtype=tensor.dtype, device=tensor.device)
+        step, radius = 2 * STRETCH / (points - 1), reach / math.sinh(STRETCH)
+        return cls(radius * t.sinh(), radius * step * t.cosh(), step * t.tanh(), margin)
 
-
-def centre(alpha: Tensor, beta: Tensor) -> Tensor:
-    """Where the points crowd."""
-    return torch.minimum((-beta / alpha).clamp_min(-MARGIN), alpha + MARGIN)
+    def centre(self, alpha: Tensor, beta: Tensor) -> Tensor:
+        """c, in the shape of alpha."""
+        return torch.minimum((-beta / alpha).clamp_min(-self.margin), alpha + self.margin)
 
 
 def tabulate(alpha: Tensor, beta: Tensor, grid: Grid) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """e, s, log sigmoid(s) and the log of the mass that each point stands for, times Z: each `(…, points)`."""
-    e = centre(alpha, beta)[..., None] + grid.offset
+    e = grid.centre(alpha, beta)[..., None] + grid.offset
     s = alpha[..., None] * e + beta[..., None]
     log_sigmoid = logsigmoid(s)
     return e, s, log_sigmoid, log_sigmoid - e.square() / 2 + (grid.spacing.log() - LOG_ROOT_TWO_PI)
@@ -92,17 +90,19 @@ class TiltedNormal(torch.autograd.Function):
     def forward(ctx: Any, alpha: Tensor, beta: Tensor, level: Tensor | None) -> Tensor:
         """Quantities `(5, rows)`."""
         grid = Grid.like(alpha)
-        parts = [sweep(*chunk, grid) for chunk in chunks(alpha, beta, level)]
-        quantities, slopes, tails = (torch.cat(part, -1) for part in zip(*parts, strict=True))
-        drawn, flow = torch.zeros_like(alpha), torch.zeros_like(slopes[:, 0])
         if level is not None:
             eps = torch.finfo(level.dtype).eps
-            drawn, flow = draw(alpha, beta, level.clamp(eps, 1 - eps), quantities[0], slopes[:, 0], tails, grid)
-        ctx.save_for_backward(torch.cat([slopes, flow[:, None]], 1))
-        return torch.cat([quantities, drawn[None]])
+            level = level.clamp(eps, 1 - eps)
+        parts = [sweep(*chunk, grid) for chunk in chunks(alpha, beta, level)]
+        sums = Sums(*(torch.cat(part, -1) for part in zip(*parts, strict=True)))
+        drawn, flow = torch.zeros_like(alpha), torch.zeros_like(sums.slopes[:, 0])
+        if level is not None:
+            drawn, flow = draw(alpha, beta, level, sums, grid)
+        ctx.save_for_backward(torch.cat([sums.slopes, flow[:, None]], 1))
+        return torch.cat([sums.values, drawn[None]])
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
         """Derivatives in alpha and beta."""
         (slopes,) = ctx.saved_tensors
@@ -117,15 +117,16 @@ def chunks(alpha: Tensor, beta: Tensor, level: Tensor | None) -> Iterator[tuple[
         yield alpha[rows], beta[rows], None if level is None else level[rows]
 
 
-def sweep(alpha: Tensor, beta: Tensor, level: Tensor | None, grid: Grid) -> tuple[Tensor, Tensor, Tensor]:
-    """One pass over the table.
+class Sums(NamedTuple):
+    """What one pass over a table finds."""
 
-    Returns:
-        log Z, E[e], E[e²] and E[log sigmoid], `(4, rows)`; their slopes in alpha and beta, `(2, 4, rows)`; and where draws are
-        wanted, for `draw`, the last point k below the level, and the sums of mass, e g mass and g mass over the points up to k for
-        a level in the lower half, or above k for one in the upper half, since the smaller tail is the more precise: `(4, rows)`.
-    """
-    # in place where it can be: the tables are what costs
+    values: Tensor  # log Z, E[e], E[e²], E[log sigmoid], (4, rows)
+    slopes: Tensor  # their derivatives in alpha and beta, (2, 4, rows)
+    cut: Tensor  # where draws are wanted, see `cut`, (4, rows)
+
+
+def sweep(alpha: Tensor, beta: Tensor, level: Tensor | None, grid: Grid) -> Sums:
+    """One pass over the table; in place where it can be, for the tables are what costs."""
     e, s, log_sigmoid, masses = tabulate(alpha, beta, grid)
     highest = masses.amax(-1, keepdim=True)
     masses.sub_(highest).exp_()
@@ -141,20 +142,24 @@ def sweep(alpha: Tensor, beta: Tensor, level: Tensor | None, grid: Grid) -> tupl
             change += own
         by_beta.append(change.sum(-1))
         by_alpha.append(change.mul_(e).sum(-1))
-    tails = [alpha[:0]] * 4 if level is None else cut(level, masses, pull, e)
-    return torch.stack(values), torch.stack([*by_alpha, *by_beta]).view(2, 4, -1), torch.stack(tails)
+    cuts = [alpha[:0]] * 4 if level is None else cut(level, masses, pull, e)
+    return Sums(torch.stack(values), torch.stack([*by_alpha, *by_beta]).view(2, 4, -1), torch.stack(cuts))
 
 
 def cut(level: Tensor, masses: Tensor, pull: Tensor, e: Tensor) -> list[Tensor]:
-    """The table cut in two at levels: see `sweep`."""
+    """The tables cut at levels: the last point k below each, and sums over its tail of mass, e g mass and g mass.
+
+    The tail of a level in the lower half are the points up to k, of one in the upper half those above: the smaller is exacter.
+    """
     middles = masses.cumsum(-1).sub_(masses, alpha=0.5)
-    index = torch.arange(POINTS, dtype=masses.dtype, device=masses.device)
-    k = torch.searchsorted(middles, (level * middles[:, -1])[:, None]).sub_(1).clamp_(0, POINTS - 2)[:, 0].to(masses.dtype)
+    index = torch.arange(masses.shape[-1], dtype=masses.dtype, device=masses.device)
+    above = torch.searchsorted(middles, (level * middles[:, -1])[:, None])[:, 0]
+    k = (above - 1).clamp_(0, len(index) - 2).to(masses.dtype)
     sign = side(level)
-    counted = ((sign * (k + 0.5) + 0.5)[:, None] - sign[:, None] * index).clamp_(0, 1)
-    tail = (masses * counted).sum(-1)
-    pulled = counted.mul_(pull)
-    return [k, tail, (pulled * e).sum(-1), pulled.sum(-1)]
+    tail = ((sign * (k + 0.5) + 0.5)[:, None] - sign[:, None] * index).clamp_(0, 1)
+    mass = (masses * tail).sum(-1)
+    pulled = tail.mul_(pull)
+    return [k, mass, (pulled * e).sum(-1), pulled.sum(-1)]
 
 
 def side(level: Tensor) -> Tensor:
@@ -172,27 +177,28 @@ class Point(NamedTuple):
     flow_slope: Tensor  # d flow / de
 
 
-def draw(
-    alpha: Tensor, beta: Tensor, level: Tensor, log_z: Tensor, log_z_slopes: Tensor, tails: Tensor, grid: Grid
-) -> tuple[Tensor, Tensor]:
+def draw(alpha: Tensor, beta: Tensor, level: Tensor, sums: Sums, grid: Grid) -> tuple[Tensor, Tensor]:
     """Draws `(rows,)` at levels, and their derivatives in alpha and beta `(2, rows)`."""
-    sign, tiny = side(level), torch.finfo(level.dtype).tiny
-    k, tail, tail_slopes = tails[0].long(), tails[1], tails[2:] - tails[1] * log_z_slopes
+    log_z, log_z_slopes = sums.values[0], sums.slopes[:, 0]
+    k, tail = sums.cut[0].long(), sums.cut[1]
+    tail_slopes = sums.cut[2:] - tail * log_z_slopes
+    sign, c = side(level), grid.centre(alpha, beta)
+    numbers = torch.finfo(level.dtype)
 
     def point(node: Tensor, half: float) -> Point:
         spacing, bend = grid.spacing[node], grid.bend[node]
-        e = centre(alpha, beta) + grid.offset[node]
+        e = c + grid.offset[node]
         s = alpha * e + beta
         g = torch.sigmoid(-s)
         g_slope = -alpha * g * (1 - g)
-        density = (logsigmoid(s) - e.square() / 2 - LOG_ROOT_TWO_PI - log_z).exp().clamp_min(tiny)
+        density = (logsigmoid(s) - e.square() / 2 - LOG_ROOT_TWO_PI - log_z).exp().clamp_min(numbers.tiny)
         log_density_slope = alpha * g - e
         score = torch.stack([e * g, g]) - log_z_slopes
-        # the sum over the points up to one becomes the integral up to it: half its mass, and Euler and Maclaurin's next term
+        # the sum over the tail becomes an integral: half the mass of its last point, and the next term of Euler and Maclaurin
         mass = -sign * density * spacing
         share = half + (log_density_slope * spacing + bend).clamp(-6, 6) / 12
         score_slope = torch.stack([g + e * g_slope, g_slope]) * spacing / 12
-        white = sign * torch.special.ndtri((tail + mass * share).clamp(tiny, 0.9))
+        white = sign * torch.special.ndtri((tail + mass * share).clamp(numbers.tiny, 1 - numbers.eps))
         flow = -sign * (tail_slopes + mass * (score * share + score_slope)) / density
         stretch = (-white.square() / 2 - LOG_ROOT_TWO_PI).exp() / density
         return Point(white, e, stretch, flow, -score - flow * log_density_slope)

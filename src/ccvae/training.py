@@ -41,21 +41,32 @@ class Training(lightning.LightningModule):
     Args:
         model: what to train.
         config: how.
-        steps: how many steps in all.
+        batches: what it is trained on.
     """
 
-    def __init__(self, model: CCVAE, config: TrainConfig, steps: int) -> None:
+    label_weights: Tensor | None
+
+    def __init__(self, model: CCVAE, config: TrainConfig, batches: Batches) -> None:
         super().__init__()
         self.model = model
         self.config = config
-        self.steps = steps
+        self.batches = batches
+        self.steps = config.epochs * len(batches)
+        weights = torch.ones(len(model.space))
+        for name, weight in config.label_weights.items():
+            weights[model.space.index(name)] = weight
+        self.register_buffer("label_weights", weights if config.label_weights else None, persistent=False)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with the batch after the checkpoint's."""
+        self.batches.position = checkpoint["global_step"]
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """One step: the weighted bound's negative, in nats a row."""
         # every step has a seed of its own, so that a resumed run draws what an uninterrupted one would
         torch.manual_seed((self.config.seed << 32) + self.global_step)
         result = bound(self.model, *batch, self.config.estimator)
-        loss = -result.objective(self.kl_weight(), self.config.classification_weight).mean()
+        loss = -result.objective(self.kl_weight(), self.config.classification_weight, self.label_weights).mean()
         terms = {name: term.mean() for name, term in result.terms().items()}
         if self.device.type == "cpu" or self.global_step % STEPS_BETWEEN_CHECKS == 0:
             self.check_finite(loss, terms)
@@ -181,7 +192,7 @@ def fit(
     check_space(model, data.space)
     if data.input_shape != model.input_shape:
         raise ValueError(f"data: the model takes inputs of shape {model.input_shape}, found {data.input_shape}")
-    batches = Batches(data, config.batch_size, config.seed, config.labelled_share)
+    batches = Batches(data, config.batch_size, config.seed, config.labelled_share, config.balanced)
     validation = SplitBatches(data, "validation") if len(data.splits["validation"]) else None
     folder = None if out is None else Path(out)
     last = None if folder is None else folder / "checkpoints" / "last.ckpt"
@@ -201,7 +212,7 @@ def fit(
         save(model, folder, {"training": asdict(config), **(settings or {})})
         with writing(folder / "splits.csv") as path:
             data.split_table().to_csv(path, index=False)
-    module = Training(model.train(), config, steps=config.epochs * len(batches))
+    module = Training(model.train(), config, batches)
     trained = lightning.Trainer(
         accelerator=config.accelerator,
         devices=config.devices,

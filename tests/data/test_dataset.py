@@ -74,6 +74,9 @@ def test_vectors_stay_what_they_are() -> None:
         ({"splits": splits([0], [10], [])}, "'validation' names rows outside 0 to 9"),
         ({"splits": splits([0], [], [-1])}, "'test' names rows outside"),
         ({"splits": splits([], [], []) | {"test": np.array([0.5])}}, "'test' must be row numbers"),
+        ({"soft": {"b": np.zeros((10, 2), dtype=np.float32)}}, "probabilities of 'b' must be those of a categorical label"),
+        ({"soft": {"c": np.zeros((10, 3), dtype=np.float32)}}, r"'c' must be those of a categorical label, .*\(10, 3\)"),
+        ({"soft": {"c": np.full((10, 2), 0.4, dtype=np.float32)}}, "probabilities of 'c' must sum to 1; wrong in row 0; row 1"),
         (
             {"groups": np.array(["ann"] * 5 + ["bob"] * 5), "splits": splits([0, 1], [2, 5], [6, 7])},
             "groups are in both train and validation: ann",
@@ -91,6 +94,9 @@ def test_split_table_names_every_row() -> None:
     assert table["id"].tolist() == [f"row {row}" for row in range(4)]
     assert table["split"].tolist() == ["train", "validation", "train", ""]
     assert table["group"].tolist() == ["a", "b", "a", "c"]
+    assert table["labelled"].tolist() == [True] * 4
+    hidden = made(20, splits=splits([*range(10)], [11], [])).hide(4)
+    assert hidden.split_table()["labelled"].tolist() == (~np.isnan(hidden.labels).all(axis=1)).tolist()
     assert "group" not in made().split_table()
 
 
@@ -113,6 +119,33 @@ def test_hiding_labels() -> None:
             data.hide(wrong)
     with pytest.raises(ValueError, match=r"with 1 labelled rows \(seed 0\): label 'b' is constant"):
         data.hide(1)
+
+
+def test_hiding_all_but_so_many_of_every_value() -> None:
+    data = made(40).hide(labelled_per_class=3)
+    train = data.labels[data.splits["train"]]
+    assert (~np.isnan(train[:, 1])).sum() == 6
+    assert np.nansum(train[:, 1]) == 3
+    assert data.space == made(40).space.with_priors(train)
+    for wrong in ({}, {"labelled": 3, "labelled_per_class": 3}):
+        with pytest.raises(ValueError, match="either labelled or labelled_per_class"):
+            made(40).hide(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="labelled_per_class: expected 1 or more, found 0"):
+        made(40).hide(labelled_per_class=0)
+
+
+def test_splits_of_a_table_are_taken_over() -> None:
+    data = made(12)
+    table = data.split_table()
+    assert [row["id"] for row in table.to_dict("records") if row["split"] == "test"] == data.ids[data.splits["test"]].tolist()
+    more = made(15, splits=splits([0, 1, 2], [3], [4])).split_as(table)
+    for name in SPLITS:
+        assert more.ids[more.splits[name]].tolist() == data.ids[data.splits[name]].tolist()
+    with pytest.raises(ValueError, match=r"splits.csv names 2 rows that data does not have \(any more\): row 10; row 11"):
+        made(10).split_as(table, "splits.csv")
+    swapped = made(12, ids=data.ids[::-1].copy()).split_as(table)
+    for name in SPLITS:
+        assert set(swapped.ids[swapped.splits[name]]) == set(data.ids[data.splits[name]])
 
 
 sizes = st.integers(0, 20) | st.floats(0, 0.99)

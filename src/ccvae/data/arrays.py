@@ -11,7 +11,8 @@ import torch
 
 from ccvae.data.assembly import assemble
 from ccvae.data.dataset import Dataset, split_rows
-from ccvae.labels import LabelSpace, first_few
+from ccvae.label_cells import first_few
+from ccvae.labels import LabelSpace
 
 __all__ = ["arrays"]
 

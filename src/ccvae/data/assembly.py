@@ -9,7 +9,9 @@ import pandas as pd
 
 from ccvae.data.columns import InputColumns
 from ccvae.data.dataset import SPLITS, Dataset, split_rows
-from ccvae.labels import LabelSpace, first_few, is_missing, text_of
+from ccvae.data.soft_labels import columns_of, fitted_priors, separated
+from ccvae.label_cells import first_few, is_missing, text_of
+from ccvae.labels import Categorical, Label, LabelSpace
 
 __all__ = ["assemble", "chosen_columns", "groups_from", "splits_from"]
 
@@ -41,7 +43,8 @@ def assemble(
 
     Args:
         inputs: images or vectors (see `Dataset`); None for stand-ins, where the labels are to be checked before long work.
-        table: one column a label, one row an input.
+        table: one column a label, one row an input; or several columns, `LABEL=VALUE`, for a categorical label of which
+            probabilities are known (unless `unfitted` is given).
         ids: names of the rows.
         splits: rows of every split.
         name: what reports call the data.
@@ -58,13 +61,17 @@ def assemble(
     Raises:
         ValueError: labels are unknown, constant, or not observed at all; or the data contradict themselves.
     """
+    table, given_soft, soft = separated(table, space, source) if unfitted is None else (table, {}, {})
+    if given_soft:
+        notes = [*notes, f"labels given as probabilities: {first_few([*given_soft])}"]
     if space is None:
         check_observed(table, source)
-        guessed = unfitted or LabelSpace.infer(table, kinds, source)
+        guessed = unfitted or inferred(table, given_soft, kinds, source)
         labels = guessed.encode(table, source)
         guessed.with_priors(labels)  # first on all rows: a label that is constant everywhere is told so
         try:
-            space = guessed.with_priors(labels[splits["train"]])
+            train = splits["train"]
+            space = fitted_priors(guessed, labels[train], {name: array[train] for name, array in soft.items()})
         except ValueError as error:
             count = len(splits["train"])
             raise ValueError(f"{source}, in the {count} rows to train on: {error}; or choose another seed or split") from None
@@ -75,9 +82,26 @@ def assemble(
     if inputs is None:
         inputs = np.zeros((len(table), 0), dtype=np.float32)
     data = Dataset(
-        inputs, labels, space, np.asarray(ids, dtype=str), splits, name, groups=groups, columns=columns, notes=tuple(notes)
+        inputs,
+        labels,
+        space,
+        np.asarray(ids, dtype=str),
+        splits,
+        name,
+        groups=groups,
+        soft=soft,
+        columns=columns,
+        notes=tuple(notes),
     )
     return data if labelled is None else data.hide(labelled, seed)
+
+
+def inferred(table: pd.DataFrame, known: Mapping[str, Categorical], kinds: Mapping[str, str] | None, source: str) -> LabelSpace:
+    """Labels of a table's columns, guessed but for those that are known."""
+    others = [column for column in table.columns if column not in known]
+    guessed = LabelSpace.infer(table[others], kinds, source) if others or kinds else ()
+    labels: dict[str, Label] = {label.name: label for label in guessed} | {**known}
+    return LabelSpace(tuple(labels[str(column)] for column in table.columns))
 
 
 def check_observed(table: pd.DataFrame, source: str) -> None:
@@ -94,7 +118,7 @@ def check_observed(table: pd.DataFrame, source: str) -> None:
 def chosen_columns(
     table: pd.DataFrame, labels: Sequence[str] | None, others: Sequence[str | None], source: str
 ) -> pd.DataFrame:
-    """The label columns of a table: those named, or all but the others, such as the ids.
+    """The label columns of a table: those named (for a label given as probabilities, all of its), or all but the others.
 
     Raises:
         ValueError: a named column is not there, is one of the others, or none is left.
@@ -102,6 +126,7 @@ def chosen_columns(
     taken = {other for other in others if other is not None}
     columns = [str(column) for column in table.columns]
     wanted = [labels] if isinstance(labels, str) else list(labels or [])
+    wanted = [each for name in wanted for each in ([] if name in columns else columns_of(name, columns)) or [name]]
     absent = [repr(column) for column in (*wanted, *taken) if column not in columns]
     if absent:
         raise ValueError(f"{source} has no column {first_few(absent)}; its columns are {', '.join(columns)}")

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from ccvae.data.dataset import Dataset
+from ccvae.data.soft_labels import drawn_classes
+from ccvae.data.strata import balancing_weights
 
 __all__ = ["Batches", "SplitBatches"]
 
@@ -23,12 +25,21 @@ class Batches:
         seed: what decides the order.
         labelled_share: where fewer rows than this share have labels, this share of each batch is drawn from them and the rest
             from those without; an epoch is then a pass over the latter. None draws all rows alike.
+        balanced: draw labelled rows (all rows, where they are not drawn apart) with replacement, and those of rare label values
+            more often (see `ccvae.data.strata.balancing_weights`).
 
     Raises:
         ValueError: there are fewer than two rows, or no labels; or the share leaves no room for either kind of row.
     """
 
-    def __init__(self, data: Dataset, batch_size: int, seed: int = 0, labelled_share: float | None = None) -> None:
+    def __init__(
+        self,
+        data: Dataset,
+        batch_size: int,
+        seed: int = 0,
+        labelled_share: float | None = None,
+        balanced: bool = False,
+    ) -> None:
         rows = data.splits["train"]
         labelled = ~np.isnan(data.labels[rows]).all(axis=1)
         if len(rows) < 2:
@@ -37,8 +48,8 @@ class Batches:
             raise ValueError("no training row has an observed label; give some, or check that ids and table match")
         self.data = data
         self.seed = seed
-        self.epoch = 0
-        self.step = 0
+        self.position = 0
+        self.orders: dict[int, tuple[int, np.ndarray]] = {}
         if labelled_share is None or labelled.mean() >= labelled_share:
             self.pools, self.sizes = [rows], [min(batch_size, len(rows))]
         else:
@@ -50,40 +61,54 @@ class Batches:
                 )
             self.pools = [rows[~labelled], rows[labelled]]
             self.sizes = [min(batch_size - count, len(self.pools[0])), count]
+        self.reached = np.cumsum(balancing_weights(data.labels[self.pools[-1]], data.space)) if balanced else None
 
     def __len__(self) -> int:
         return len(self.pools[0]) // self.sizes[0]
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        if self.step >= len(self):
-            self.epoch, self.step = self.epoch + 1, 0
-        while self.step < len(self):
-            rows = self.rows(self.epoch * len(self) + self.step)
-            self.step += 1
-            yield self.data.tensor(rows), torch.tensor(self.data.labels[rows])
+        for step in range(self.position, (self.position // len(self) + 1) * len(self)):
+            rows = self.rows(step)
+            self.position = step + 1
+            yield self.data.tensor(rows), torch.tensor(self.labels(rows, step))
+
+    def labels(self, rows: np.ndarray, step: int) -> np.ndarray:
+        """Labels of a batch; where a row knows probabilities, a value is drawn by them."""
+        labels = np.array(self.data.labels[rows])
+        generator = np.random.default_rng([self.seed, len(self.pools), step])
+        for name, probabilities in self.data.soft.items():
+            drawn = drawn_classes(probabilities[rows], generator)
+            column = self.data.space.index(name)
+            labels[:, column] = np.where(np.isnan(labels[:, column]), np.nan, drawn)
+        return labels
 
     def rows(self, step: int) -> np.ndarray:
         """Rows of a batch, sorted: memory maps are read fastest in order."""
-        parts = []
-        for number, (pool, size) in enumerate(zip(self.pools, self.sizes, strict=True)):
-            # whole batches of the first pool a pass; the second goes round and round, over the end of one pass into the next
-            first = step // len(self) * len(pool) + step % len(self) * size if number == 0 else step * size
-            parts.append(
-                np.concatenate([self.shuffled(number, turn)[start:stop] for turn, start, stop in turns(first, size, len(pool))])
-            )
-        return np.sort(np.concatenate(parts))
+        return np.sort(np.concatenate([self.part(number, step) for number in range(len(self.pools))]))
+
+    def part(self, number: int, step: int) -> np.ndarray:
+        """The rows of a batch that come from one pool."""
+        pool, size = self.pools[number], self.sizes[number]
+        if self.reached is not None and number == len(self.pools) - 1:
+            level = np.random.default_rng([self.seed, number, step]).random(size) * self.reached[-1]
+            return np.asarray(pool[np.searchsorted(self.reached, level, side="right").clip(max=len(pool) - 1)])
+        # whole batches of the first pool a pass; the second goes round and round, over the end of one pass into the next
+        first = step // len(self) * len(pool) + step % len(self) * size if number == 0 else step * size
+        return np.concatenate([self.shuffled(number, turn)[start:stop] for turn, start, stop in turns(first, size, len(pool))])
 
     def shuffled(self, number: int, turn: int) -> np.ndarray:
-        """A pool in the order of one pass over it."""
-        return np.random.default_rng([self.seed, number, turn]).permutation(self.pools[number])
+        """A pool in the order of one pass over it, kept until another is asked for."""
+        if self.orders.get(number, (-1,))[0] != turn:
+            self.orders[number] = (turn, np.random.default_rng([self.seed, number, turn]).permutation(self.pools[number]))
+        return self.orders[number][1]
 
     def state_dict(self) -> dict[str, Any]:
-        """Where in training this is."""
-        return {"epoch": self.epoch, "step": self.step}
+        """How many batches there were."""
+        return {"position": self.position}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there."""
-        self.epoch, self.step = state["epoch"], state["step"]
+        """Go on after those."""
+        self.position = state["position"]
 
 
 def turns(first: int, count: int, length: int) -> Iterator[tuple[int, int, int]]:

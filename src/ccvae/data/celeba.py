@@ -14,7 +14,8 @@ from ccvae.data.dataset import SPLITS, Dataset
 from ccvae.data.decoding import Framing
 from ccvae.data.images import with_images
 from ccvae.data.table_files import read_table, text_of_file
-from ccvae.labels import Binary, LabelSpace, first_few
+from ccvae.label_cells import first_few
+from ccvae.labels import Binary, LabelSpace
 
 __all__ = ["PAPER_ATTRIBUTES", "celeba"]
 

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from ccvae.data.dataset import SPLITS, Dataset
-from ccvae.labels import Binary, Categorical, Continuous, Label, LabelSpace, first_few
+from ccvae.label_cells import first_few
+from ccvae.labels import Binary, Categorical, Continuous, Label, LabelSpace
 
 __all__ = ["LabelSummary", "Report", "check"]
 
@@ -172,6 +173,8 @@ def summary(data: Dataset, column: int, label: Label) -> LabelSummary:
         counts = {str(label.values[0]): float((1 - trained).sum()), str(label.values[1]): float(trained.sum())}
     elif isinstance(label, Categorical):
         found = np.bincount(trained.astype(int), minlength=len(label.values))
+        if label.name in data.soft:
+            found = np.nansum(data.soft[label.name][data.splits["train"]], axis=0, dtype=np.float64)
         counts = {str(value): float(count) for value, count in zip(label.values, found, strict=True)}
     numbers = None
     if isinstance(label, Continuous) and len(trained):

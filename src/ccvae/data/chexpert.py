@@ -14,7 +14,8 @@ from ccvae.data.dataset import Dataset, split_rows
 from ccvae.data.decoding import Fit, Framing
 from ccvae.data.images import with_images
 from ccvae.data.table_files import read_table
-from ccvae.labels import Binary, LabelSpace, first_few
+from ccvae.label_cells import first_few
+from ccvae.labels import Binary, LabelSpace
 
 __all__ = ["COMPETITION", "OBSERVATIONS", "chexpert"]
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from ccvae.labels import DECIMAL_COMMA, first_few, is_missing, text_of
+from ccvae.label_cells import DECIMAL_COMMA, first_few, is_missing, text_of
 
 __all__ = ["Category", "InputColumns", "Missing", "Number"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,7 +12,11 @@ import torch
 from torch import Tensor
 
 from ccvae.data.columns import InputColumns
-from ccvae.labels import LabelSpace, first_few
+from ccvae.data.memory_maps import rows_of
+from ccvae.data.soft_labels import check_soft, fitted_priors
+from ccvae.data.strata import rows_per_value, stratified_rows
+from ccvae.label_cells import first_few
+from ccvae.labels import LabelSpace
 
 __all__ = ["SPLITS", "Dataset", "Truth", "split_rows"]
 
@@ -31,7 +35,7 @@ class Truth(Protocol):
         ...
 
     def with_label(self, recipe: Any, label: str, value: int, variant: str | None = None) -> Any:
-        """Recipe of the same picture with a binary label set, shown by a variant if one is named: the truth of an intervention."""
+        """Recipe of the same picture with a binary label set (and shown by a variant): the truth of an intervention."""
         ...
 
     def with_part_of(self, recipe: Any, source_recipe: Any, label: str) -> Any:
@@ -53,6 +57,8 @@ class Dataset:
         name: what reports call this data.
         truth: how the data were drawn, where a program drew them.
         groups: `(rows,)` texts, such as patients, of which none may be in two splits; None if rows stand alone.
+        soft: float32 `(rows, values)` probabilities by name of a categorical label, where annotators disagree, or NaN; `labels`
+            hold the most probable value. Training draws a value by them each time that it sees a row.
         columns: how a table's columns became vectors, for new rows of it (see `ccvae.data.table`); None for other inputs.
         notes: what the reader found and decided, in sentences for people.
 
@@ -69,6 +75,7 @@ class Dataset:
     name: str = "data"
     truth: Truth | None = None
     groups: np.ndarray | None = None
+    soft: Mapping[str, np.ndarray] = field(default_factory=dict)
     columns: InputColumns | None = None
     notes: tuple[str, ...] = ()
 
@@ -79,6 +86,7 @@ class Dataset:
             found = f"{rows} inputs, {len(self.labels)} rows of labels, {len(self.ids)} ids"
             raise ValueError(f"{found}{'' if self.groups is None else f', {len(self.groups)} groups'}: the counts must agree")
         self.space.check(self.labels)
+        check_soft(self.soft, self.space, rows)
         names, counts = np.unique(self.ids, return_counts=True)
         if (counts > 1).any():
             raise ValueError(f"ids must differ; repeated: {first_few([str(name) for name in names[counts > 1]])}")
@@ -103,44 +111,74 @@ class Dataset:
         """
         if isinstance(rows, str):
             rows = self.splits[rows]
-        chosen = self.inputs[rows]
+        chosen = rows_of(self.inputs, rows)
         if chosen.ndim == 2:
             return torch.tensor(chosen, dtype=torch.float32)
         # one pass over the pixels; permute keeps channels last in memory, which the convolutions prefer
         return torch.from_numpy(np.divide(chosen, np.float32(255), dtype=np.float32)).permute(0, 3, 1, 2)
 
     def split_table(self) -> pd.DataFrame:
-        """Which row is in which split: columns "id", "split" (empty for a row in none) and, if there are groups, "group"."""
+        """Which row is in which split: columns "id", "split" (empty for a row in none), "labelled" (whether it has any label
+        that is not hidden) and, if there are groups, "group".
+        """
         names = np.full(len(self), "", dtype=object)
         for split, members in self.splits.items():
             names[members] = split
-        return pd.DataFrame({"id": self.ids, "split": names} | ({} if self.groups is None else {"group": self.groups}))
+        columns = {"id": self.ids, "split": names, "labelled": ~np.isnan(self.labels).all(axis=1)}
+        return pd.DataFrame(columns | ({} if self.groups is None else {"group": self.groups}))
 
-    def hide(self, labelled: int | float, seed: int = 0) -> Dataset:
-        """This data with the labels of all training rows hidden but those of a few, chosen by a seed.
-
-        Priors are fitted anew on what is left. Other splits keep their labels.
+    def split_as(self, table: pd.DataFrame, source: str = "splits") -> Dataset:
+        """This data with the splits that a table names; rows that it does not name are in none.
 
         Args:
-            labelled: how many training rows keep their labels; a float in (0, 1) is a share of them.
+            table: texts in columns "id" and "split", as `split_table` gives them.
+            source: what error messages call the table.
+
+        Raises:
+            ValueError: it names rows that there are not.
+        """
+        rows = pd.Index(self.ids).get_indexer(pd.Index(table["id"]))
+        gone = table["id"][rows < 0].astype(str).tolist()
+        if gone:
+            raise ValueError(f"{source} names {len(gone)} rows that {self.name} does not have (any more): {first_few(gone)}")
+        return replace(self, splits={split: np.sort(rows[table["split"] == split]) for split in SPLITS})
+
+    def hide(self, labelled: int | float | None = None, seed: int = 0, *, labelled_per_class: int | None = None) -> Dataset:
+        """This data with the labels of all training rows hidden but those of a few, chosen by a seed.
+
+        The few stand for all: every value of every label keeps its share, and one row at least (see `ccvae.data.strata`);
+        or they are so many of every value. Priors are fitted anew on them. Other splits keep their labels.
+
+        Args:
+            labelled: how many training rows keep their labels; a float in (0, 1) is a share of those that have some.
             seed: what decides which.
+            labelled_per_class: instead, how many rows of every value of a binary or categorical label; of several labels, at
+                least so many.
 
         Raises:
             ValueError: more rows are to stay labelled than there are, or none; or a label is left without two values.
         """
+        if (labelled is None) == (labelled_per_class is None):
+            raise ValueError("give either labelled or labelled_per_class")
         train = self.splits["train"]
         known = train[~np.isnan(self.labels[train]).all(axis=1)]
-        count = round(labelled * len(known)) if isinstance(labelled, float) else labelled
-        if not 0 < count <= len(known):
-            raise ValueError(f"labelled: {labelled} asks for {count} labelled training rows; there are {len(known)}")
-        kept = np.random.default_rng(seed).permutation(known)[:count]
-        labels = np.array(self.labels)
-        labels[np.setdiff1d(train, kept)] = np.nan
+        if labelled_per_class is not None:
+            if labelled_per_class < 1:
+                raise ValueError(f"labelled_per_class: expected 1 or more, found {labelled_per_class}")
+            kept = known[rows_per_value(self.labels[known], self.space, labelled_per_class, seed)]
+        else:
+            count = round(labelled * len(known)) if isinstance(labelled, float) else int(labelled or 0)
+            if not 0 < count <= len(known):
+                raise ValueError(f"labelled: {labelled} asks for {count} labelled training rows; there are {len(known)}")
+            kept = known[stratified_rows(self.labels[known], self.space, count, seed)]
+        labels, soft = np.array(self.labels), {name: np.array(array) for name, array in self.soft.items()}
+        for array in (labels, *soft.values()):
+            array[np.setdiff1d(train, kept)] = np.nan
         try:
-            space = self.space.with_priors(labels[train])
+            space = fitted_priors(self.space, labels[train], {name: array[train] for name, array in soft.items()})
         except ValueError as error:
-            raise ValueError(f"with {count} labelled rows (seed {seed}): {error}; keep more, or choose another seed") from None
-        return replace(self, labels=labels, space=space)
+            raise ValueError(f"with {len(kept)} labelled rows (seed {seed}): {error}; keep more") from None
+        return replace(self, labels=labels, soft=soft, space=space)
 
 
 def check_inputs(inputs: np.ndarray) -> None:

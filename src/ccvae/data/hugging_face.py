@@ -16,7 +16,9 @@ from ccvae.data.dataset import Dataset
 from ccvae.data.decoding import Fit, Framing
 from ccvae.data.image_cache import decoded
 from ccvae.data.tables import table
-from ccvae.labels import Categorical, Label, LabelSpace, as_value, first_few, infer_label
+from ccvae.label_cells import as_value, first_few
+from ccvae.label_kinds import infer_label
+from ccvae.labels import Categorical, Label, LabelSpace
 
 __all__ = ["hugging_face"]
 

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from ccvae.data.cache import built_once
 from ccvae.data.decoding import UNREADABLE, Framing, Header, decode, header_of
-from ccvae.labels import first_few
+from ccvae.label_cells import first_few
 
 __all__ = ["decoded", "decoded_files"]
 

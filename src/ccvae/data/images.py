@@ -16,7 +16,8 @@ from ccvae.data.dataset import Dataset
 from ccvae.data.decoding import Fit, Framing
 from ccvae.data.image_cache import decoded_files
 from ccvae.data.table_files import TableSource, read_table
-from ccvae.labels import LabelSpace, first_few, is_missing, text_of
+from ccvae.label_cells import first_few, is_missing, text_of
+from ccvae.labels import LabelSpace
 
 __all__ = ["image_folder", "with_images"]
 

@@ -15,7 +15,7 @@ from ccvae.config import READERS, DataConfig
 from ccvae.data.dataset import Dataset
 from ccvae.data.decoding import UNREADABLE, Framing, decode
 from ccvae.data.images import files_of
-from ccvae.labels import first_few
+from ccvae.label_cells import first_few
 
 __all__ = ["open_data", "read_images"]
 
@@ -39,7 +39,10 @@ def open_data(source: str, config: DataConfig | None = None) -> Dataset:
     name = reader_name(source) if config.reader == "auto" else config.reader
     reader: Callable[..., Dataset] = getattr(readers, name)
     known = inspect.signature(reader).parameters
-    settings = {key: value for key, value in asdict(config).items() if key not in ("reader", "options") and value is not None}
+    own = ("reader", "options", "labelled_per_class")  # what is not the reader's
+    settings = {key: value for key, value in asdict(config).items() if key not in own and value is not None}
+    if isinstance(config.labels, str):
+        settings["labels"] = [label.strip() for label in config.labels.split(",")]
     settings |= config.options
     unknown = [key for key in settings if key not in known and key != "seed"]
     if unknown:
@@ -47,11 +50,13 @@ def open_data(source: str, config: DataConfig | None = None) -> Dataset:
     if name == "image_folder" and "csv" not in settings:
         raise ValueError(f"{source}: a folder of images needs a table of labels; name it with --data.csv")
     if name == "table" and "labels" not in settings:
-        raise ValueError(f"{source}: say which columns are labels with --data.labels")
+        raise ValueError(f"{source}: say which columns are labels: --data.labels NAME, or --data.labels NAME,NAME")
     settings = {key: value for key, value in settings.items() if key in known}
     # where a reader works without a folder, the source's name is no path
     arguments: list[Any] = [] if name in WITHOUT_SOURCE and source.replace("-", "_") == name else [source]
-    return reader(*arguments, **settings)
+    dataset = reader(*arguments, **settings)
+    count = config.labelled_per_class
+    return dataset if count is None else dataset.hide(seed=config.seed, labelled_per_class=count)
 
 
 def reader_name(source: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ccvae.labels import first_few
+from ccvae.label_cells import first_few
 
 __all__ = ["TableSource", "read_table"]
 

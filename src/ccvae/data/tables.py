@@ -10,7 +10,8 @@ from ccvae.data.assembly import assemble, chosen_columns, groups_from, splits_fr
 from ccvae.data.columns import InputColumns, Missing, Number, missing_of
 from ccvae.data.dataset import Dataset
 from ccvae.data.table_files import TableSource, read_table
-from ccvae.labels import LabelSpace, first_few, is_missing, text_of
+from ccvae.label_cells import first_few, is_missing, text_of
+from ccvae.labels import LabelSpace
 
 __all__ = ["table"]
 
@@ -70,7 +71,7 @@ def table(
         raise ValueError(f"{file}: say which columns are labels; its columns are {', '.join(map(str, content.columns))}")
     reserved = (id_column, group_column, split_column)
     chosen = chosen_columns(content, labels, reserved, file)
-    used = chosen_columns(content, inputs, (*reserved, *labels), file)
+    used = chosen_columns(content, inputs, (*reserved, *map(str, chosen.columns)), file)
     groups = groups_from(content, group_column, file)
     splits = splits_from(content, split_column, groups, file, validation=validation, test=test, seed=seed)
     notes = []

@@ -1,0 +1,39 @@
+"""Evaluation: everything that can be measured of a model, with numbers that say how sure they are.
+
+What this package exports is imported on first use, so that its settings and comparisons need no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ccvae.evaluation.compare import compare_runs
+    from ccvae.evaluation.evaluate import evaluate, evaluate_run
+    from ccvae.evaluation.oracle import trained_oracle
+    from ccvae.evaluation.settings import EvaluationConfig
+
+__all__ = ["EvaluationConfig", "compare_runs", "evaluate", "evaluate_run", "trained_oracle"]
+
+HOMES = {
+    "EvaluationConfig": "settings",
+    "compare_runs": "compare",
+    "evaluate": "evaluate",
+    "evaluate_run": "evaluate",
+    "trained_oracle": "oracle",
+}
+"""The module that each exported name comes from."""
+
+
+def __getattr__(name: str) -> Any:
+    """Import an exported name on its first use."""
+    if name not in HOMES:
+        raise AttributeError(f"module 'ccvae.evaluation' has no attribute {name!r}")
+    value = getattr(import_module(f"ccvae.evaluation.{HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

@@ -15,7 +15,7 @@ from torch import Tensor
 from torchmetrics import functional
 
 from ccvae.evaluation.intervals import bootstrap
-from ccvae.labels import Binary, Categorical, Continuous, Label, LabelSpace
+from ccvae.labels import Binary, Continuous, Label, LabelSpace
 from ccvae.model import proba_columns
 from ccvae.run import writing
 
@@ -43,7 +43,7 @@ def classification(probabilities: pd.DataFrame, y: np.ndarray, space: LabelSpace
     """
 
     def statistics(rows: np.ndarray) -> dict[tuple[str, str], float]:
-        found = {}
+        found: dict[tuple[str, str], float] = {}
         for column, label in enumerate(space):
             p, truth = known(label, probabilities, y[:, column], rows)
             found |= {(label.name, metric): value for metric, value in scores(label, p, truth).items()}
@@ -78,21 +78,26 @@ def scores(label: Label, p: np.ndarray, truth: np.ndarray) -> dict[str, float]:
         names = ("accuracy", "majority", "balanced_accuracy", "auroc", "average_precision", "f1", "brier", "calibration_error")
         return dict.fromkeys(names, np.nan)
     predicted, target = torch.tensor(p, dtype=torch.float32), torch.tensor(truth).long()
-    return binary_scores(predicted[:, 1], target) if isinstance(label, Binary) else class_scores(predicted, target)
+    return binary_scores(predicted[:, 1].contiguous(), target) if isinstance(label, Binary) else class_scores(predicted, target)
 
 
 def binary_scores(p: Tensor, target: Tensor) -> dict[str, float]:
     """Metrics of a binary label."""
     both = bool(target.any() and not target.all())
     options: dict[str, Any] = {"validate_args": False}
-    recall, specificity = functional.classification.binary_recall(p, target, **options), functional.classification.binary_specificity(p, target, **options)
+    recall, specificity = (
+        functional.classification.binary_recall(p, target, **options),
+        functional.classification.binary_specificity(p, target, **options),
+    )
     present = float(target.float().mean())
     return {
         "accuracy": float(functional.classification.binary_accuracy(p, target, **options)),
         "majority": max(present, 1 - present),
         "balanced_accuracy": float(recall + specificity) / 2 if both else np.nan,
         "auroc": float(functional.classification.binary_auroc(p, target, **options)) if both else np.nan,
-        "average_precision": float(functional.classification.binary_average_precision(p, target, **options)) if both else np.nan,
+        "average_precision": float(functional.classification.binary_average_precision(p, target, **options))
+        if both
+        else np.nan,
         "f1": float(functional.classification.binary_f1_score(p, target, **options)) if target.any() else np.nan,
         "brier": float((p - target).square().mean()),
         "calibration_error": float(functional.classification.binary_calibration_error(p, target, BINS, **options)),
@@ -122,7 +127,9 @@ def class_scores(p: Tensor, target: Tensor) -> dict[str, float]:
             "average_precision": over_present(functional.classification.multiclass_average_precision) if several else np.nan,
             "f1": over_present(functional.classification.multiclass_f1_score),
             "brier": float((p - torch.nn.functional.one_hot(target, classes)).square().sum(1).mean()),
-            "calibration_error": float(functional.classification.multiclass_calibration_error(p, target, n_bins=BINS, **options)),
+            "calibration_error": float(
+                functional.classification.multiclass_calibration_error(p, target, n_bins=BINS, **options)
+            ),
         }
 
 
@@ -190,7 +197,8 @@ def fit_temperatures(probabilities: pd.DataFrame, y: np.ndarray, space: LabelSpa
             log_p = np.log(np.clip(p, SMALLEST, 1))
             chosen = truth.astype(int)
             losses = [
-                -np.take_along_axis(log_normalised(log_p / temperature), chosen[:, None], 1).mean() for temperature in TEMPERATURES
+                -np.take_along_axis(log_normalised(log_p / temperature), chosen[:, None], 1).mean()
+                for temperature in TEMPERATURES
             ]
             found[label.name] = float(TEMPERATURES[int(np.argmin(losses))])
     return found

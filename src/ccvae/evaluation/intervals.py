@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-__all__ = ["Estimate", "bootstrap", "mean_estimates", "resamples", "share_estimate"]
+__all__ = ["Estimate", "average", "bootstrap", "grand_mean", "mean_estimates", "plain", "resamples", "share_estimate"]
+
+Name = TypeVar("Name", bound=Hashable)
 
 DRAWS = 200
 LEVEL = 0.95
@@ -38,11 +40,11 @@ class Estimate:
 
 
 def resamples(rows: int, draws: int = DRAWS, seed: int = SEED) -> np.ndarray:
-    """Row numbers `(draws, rows)`, each draw with replacement; the same for the same arguments, so that numbers can be paired."""
+    """Row numbers `(draws, rows)`, each draw with replacement; the same for the same arguments."""
     return np.random.default_rng(seed).integers(rows, size=(draws, rows))
 
 
-def bootstrap(statistics: Callable[[np.ndarray], dict[str, float]], rows: int, draws: int = DRAWS) -> dict[str, Estimate]:
+def bootstrap(statistics: Callable[[np.ndarray], dict[Name, float]], rows: int, draws: int = DRAWS) -> dict[Name, Estimate]:
     """Estimates of statistics that are computed from chosen rows.
 
     Args:
@@ -70,15 +72,57 @@ def mean_estimates(values: np.ndarray, draws: int = DRAWS) -> list[Estimate]:
     ]
 
 
+def grand_mean(values: np.ndarray, draws: int = DRAWS) -> Estimate:
+    """Estimate of the mean over columns of the columns' means, of `(rows, columns)`; NaN entries do not count."""
+    known = ~np.isnan(values)
+    used = known.any(0)
+    if not used.any():
+        return Estimate(float("nan"), float("nan"), float("nan"), 0)
+    known, filled = known[:, used], np.where(known, values, 0.0)[:, used]
+    counts = np.stack([np.bincount(chosen, minlength=len(values)) for chosen in resamples(len(values), draws)]).astype(float)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        drawn = (counts @ filled) / (counts @ known)
+    return with_interval(float((filled.sum(0) / known.sum(0)).mean()), drawn.mean(1), int(known.any(1).sum()))
+
+
+def average(estimates: Sequence[Estimate]) -> Estimate:
+    """Mean of estimates, those that are numbers, with an interval as wide as if all erred to the same side at once."""
+    numbers = [each for each in estimates if np.isfinite(each.value)]
+    if not numbers:
+        return Estimate(float("nan"), float("nan"), float("nan"), 0)
+    value, low, high = (float(np.mean([getattr(each, end) for each in numbers])) for end in ("value", "low", "high"))
+    return Estimate(value, low, high, sum(each.rows for each in numbers))
+
+
 def share_estimate(hits: Sequence[bool] | np.ndarray) -> Estimate:
     """Estimate of the share of rows `(rows,)` that are true; NaN entries do not count."""
     return mean_estimates(np.asarray(hits, dtype=float)[:, None])[0]
 
 
 def with_interval(value: float, drawn: np.ndarray, rows: int) -> Estimate:
-    """An estimate from the statistic on all rows and on resamples."""
+    """An estimate from the statistic on all rows and on resamples.
+
+    Some statistics, such as the calibration error, are larger on resamples; by so much the interval is moved back.
+    """
     drawn = drawn[np.isfinite(drawn)]
     if not len(drawn) or not np.isfinite(value):
         return Estimate(value, float("nan"), float("nan"), rows)
-    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) + value - drawn.mean()
+    # a share stays one
+    low, high = max(low, min(drawn.min(), value)), min(high, max(drawn.max(), value))
     return Estimate(float(value), float(low), float(high), rows)
+
+
+def plain(results: Any) -> Any:
+    """Results as JSON can hold them: estimates as objects, arrays as lists, and null for what is not a finite number."""
+    if isinstance(results, Estimate):
+        return results.to_json()
+    if isinstance(results, Mapping):
+        return {str(name): plain(value) for name, value in results.items()}
+    if isinstance(results, np.ndarray):
+        return plain(results.tolist())
+    if isinstance(results, list | tuple):
+        return [plain(value) for value in results]
+    if isinstance(results, float | np.floating):
+        return float(results) if np.isfinite(results) else None
+    return int(results) if isinstance(results, np.integer) else results

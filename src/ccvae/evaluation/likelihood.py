@@ -12,8 +12,9 @@ from torch.distributions import LowRankMultivariateNormal, Normal
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from ccvae.bound import bound
+from ccvae.continuous_blocks import ContinuousBlocks
 from ccvae.evaluation.intervals import Estimate, mean_estimates
-from ccvae.label_blocks import ContinuousBlocks, DiscreteBlocks
+from ccvae.label_blocks import DiscreteBlocks
 from ccvae.model import CCVAE, evaluating
 
 __all__ = ["bound_terms", "latent_use", "log_evidence", "log_prior", "reconstruction_error"]
@@ -23,7 +24,7 @@ ROWS_AT_ONCE = 200
 SMALLEST_SIDE = 11
 """Of images that SSIM's window fits on."""
 ACTIVE = 0.01
-"""Share of a latent's prior variance that its posterior mean must have over the data, to count as active (Burda et al., 2016)."""
+"""Share of a latent's prior variance that its posterior mean must have over the data to be active (Burda et al., 2016)."""
 COLLAPSED_NATS = 0.05
 PRIOR_SAMPLES = 4096
 
@@ -162,9 +163,7 @@ def latent_use(model: CCVAE, x: Tensor, seed: int = 0) -> dict[str, Any]:
             "active": int((activity[block] > ACTIVE).sum()),
             "dimensions": block.stop - block.start,
         }
-    collapsed = [
-        name for name in model.space.names if blocks[name]["active"] == 0 or blocks[name]["kl"].value < COLLAPSED_NATS
-    ]
+    collapsed = [name for name in model.space.names if blocks[name]["active"] == 0 or blocks[name]["kl"].value < COLLAPSED_NATS]
     return {"blocks": blocks, "activity": activity.tolist(), "collapsed": collapsed}
 
 

@@ -9,29 +9,42 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, binary_cross_entropy_with_logits, cross_entropy, mse_loss, relu
+from torch.nn.functional import avg_pool2d, binary_cross_entropy_with_logits, cross_entropy, mse_loss
 
-from ccvae.config import ModelConfig
 from ccvae.data.cache import built_once
 from ccvae.data.dataset import Dataset
-from ccvae.labels import Binary, Categorical, Continuous, LabelSpace
+from ccvae.labels import Binary, Categorical, Continuous, Label, LabelSpace
 from ccvae.model import evaluating
-from ccvae.networks import build_encoder
 
-__all__ = ["Judge", "Opinion", "Oracle", "OracleConfig", "known_labels", "trained_oracle"]
+__all__ = [
+    "Judge",
+    "Opinion",
+    "Oracle",
+    "OracleConfig",
+    "agrees",
+    "difference",
+    "known_labels",
+    "trained_oracle",
+]
 
 VERSION = 1
 """Raised whenever an oracle trained anew would differ, so that those in the cache are not mistaken for it."""
-FEATURES = 128
+WEIGHTS = "oracle.safetensors"
+FEATURES = 256
+DROPOUT = 0.2
+COARSEST_SIDE, FINEST_SIDE = 4, 32
+LARGEST_BLUR = 0.5
 ROWS_AT_ONCE = 64
 
 
@@ -41,18 +54,20 @@ class OracleConfig:
 
     Args:
         epochs: passes over the training rows.
+        least_steps: steps that are made even if that takes more passes.
         width: channels of its first convolution, or units of a hidden layer divided by eight.
-        batch_size: rows a step.
+        batch_size: rows a step, at most an eighth of all.
         learning_rate: highest learning rate (Adam with decoupled weight decay, one cycle).
         blur: share of training images that are softened, so that a blurred picture is judged by what it shows.
         seed: of weights, batches and blur.
     """
 
-    epochs: int = 8
+    epochs: int = 10
+    least_steps: int = 300
     width: int = 48
     batch_size: int = 128
     learning_rate: float = 4e-3
-    blur: float = 0.5
+    blur: float = 0.25
     seed: int = 0
 
 
@@ -74,11 +89,13 @@ class Opinion:
     def says(self, label: str) -> np.ndarray:
         """The most probable value's position `(rows,)`, or a continuous label's expected value."""
         values = self.values[label]
-        return values[:, 0] if values.shape[1] == 1 else values.argmax(1)
+        seen: np.ndarray = values[:, 0] if values.shape[1] == 1 else values.argmax(1)
+        return seen
 
     def variant(self, label: str) -> np.ndarray:
         """Position `(rows,)` of the most probable variant."""
-        return self.variants[label].argmax(1)
+        seen: np.ndarray = self.variants[label].argmax(1)
+        return seen
 
     def rows(self, chosen: np.ndarray | slice) -> Opinion:
         """The opinion on some of the pictures."""
@@ -117,15 +134,15 @@ class Oracle(nn.Module):
         super().__init__()
         self.space = space
         self.variant_names = {name: tuple(names) for name, names in (variants or {}).items()}
-        config = ModelConfig(latent_dim=FEATURES // 2, width=width, dropout=0.2)
-        self.network = build_encoder(config, tuple(input_shape))
+        self.network = network(tuple(input_shape), width)
         self.sizes = [outputs(label) for label in space] + [len(names) for names in self.variant_names.values()]
         self.heads = nn.Linear(FEATURES, sum(self.sizes))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def features(self, x: Tensor) -> Tensor:
         """What the heads see of inputs: `(rows, features)`."""
-        return relu(self.network(x))
+        features: Tensor = self.network(x)
+        return features
 
     def logits(self, x: Tensor) -> tuple[Tensor, ...]:
         """Outputs of every head: of the labels in order, then of the variants."""
@@ -155,12 +172,43 @@ class Oracle(nn.Module):
         return torch.stack(losses).sum()
 
 
-def outputs(label: Any) -> int:
+def network(shape: tuple[int, ...], width: int) -> nn.Module:
+    """From inputs to features: for images convolutions that look closely before they shrink, for vectors two hidden layers."""
+    if len(shape) == 1:
+        hidden = 8 * width
+        return nn.Sequential(*dense(shape[0], hidden), *dense(hidden, FEATURES), nn.Dropout(DROPOUT))
+    side = min(shape[1:])
+    # large images shrink at once, so that they cost what small ones do
+    shrunk = max(0, round(math.log2(side / FINEST_SIDE)))
+    stages = max(1, round(math.log2(side / COARSEST_SIDE)) - shrunk)
+    widths = [shape[0], width // 2, *(width * 2 ** min(stage, 2) for stage in range(stages))]
+    layers = convolution(shape[0], widths[1], 2 if shrunk else 1)
+    for _ in range(shrunk - 1):
+        layers += convolution(widths[1], widths[1], 2)
+    for narrow, wide in pairwise(widths[1:]):
+        layers += convolution(narrow, wide, 2)
+    sizes = list(shape[1:])
+    for _ in range(shrunk + stages):
+        sizes = [(size + 1) // 2 for size in sizes]
+    return nn.Sequential(*layers, nn.Flatten(), *dense(widths[-1] * math.prod(sizes), FEATURES), nn.Dropout(DROPOUT))
+
+
+def convolution(narrow: int, wide: int, stride: int) -> list[nn.Module]:
+    """A normalised 3×3 convolution."""
+    return [nn.Conv2d(narrow, wide, 3, stride, 1, bias=False), nn.BatchNorm2d(wide), nn.ReLU()]
+
+
+def dense(narrow: int, wide: int) -> list[nn.Module]:
+    """A normalised hidden layer."""
+    return [nn.Linear(narrow, wide, bias=False), nn.BatchNorm1d(wide), nn.ReLU()]
+
+
+def outputs(label: Label) -> int:
     """Outputs of a label's head."""
     return len(label.values) if isinstance(label, Categorical) else 1
 
 
-def readable(label: Any, part: Tensor) -> Tensor:
+def readable(label: Label, part: Tensor) -> Tensor:
     """A head's outputs as `Opinion.values`."""
     if isinstance(label, Binary):
         present = part.sigmoid()
@@ -168,7 +216,7 @@ def readable(label: Any, part: Tensor) -> Tensor:
     return part.softmax(-1) if isinstance(label, Categorical) else label.mean + label.scale * part
 
 
-def label_loss(label: Any, part: Tensor, y: Tensor) -> Tensor:
+def label_loss(label: Label, part: Tensor, y: Tensor) -> Tensor:
     """Mean loss of one label's head over the rows where the label is known."""
     known = ~y.isnan()
     if not known.any():
@@ -181,18 +229,37 @@ def label_loss(label: Any, part: Tensor, y: Tensor) -> Tensor:
     return mse_loss(part[:, 0], (y - label.mean) / label.scale)
 
 
-def known_labels(data: Dataset) -> np.ndarray:
-    """All labels that are known of the data: where a program drew them, also those hidden from models."""
+def known_labels(data: Dataset, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
+    """All that is known of rows' labels: where a program drew them, also what is hidden from models."""
+    labels = data.labels[rows]
     if data.truth is None:
-        return data.labels
-    return np.where(np.isnan(data.labels), data.truth.variants >= 0, data.labels).astype(np.float32)
+        return labels
+    return np.where(np.isnan(labels), data.truth.variants[rows] >= 0, labels).astype(np.float32)
+
+
+def agrees(label: Label, opinion: Opinion, asked: np.ndarray) -> np.ndarray:
+    """Whether pictures show what was asked of a label `(rows,)`: the value, or a number within half the prior's deviation."""
+    says = opinion.says(label.name)
+    if isinstance(label, Continuous):
+        near: np.ndarray = np.abs(says - asked) <= label.scale / 2
+        return near
+    same: np.ndarray = says == np.round(asked)
+    return same
+
+
+def difference(label: Label, before: Opinion, after: Opinion) -> np.ndarray:
+    """How much the opinion on a label differs between pictures `(rows,)`: the probability that moved to other values, from 0
+    to 1; of a continuous label, the change of its expected value in deviations of its prior.
+    """
+    change: np.ndarray = np.abs(after.values[label.name] - before.values[label.name]).sum(1)
+    return change / label.scale if isinstance(label, Continuous) else change / 2
 
 
 def soften(x: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """Images of which a share is mixed with its own 3×3 mean, from a little to wholly."""
+    """Images of which a share is mixed with its own 3×3 mean, from a little to half."""
     blurred = avg_pool2d(x, 3, 1, 1, count_include_pad=False)
     drawn = torch.rand(2, len(x), 1, 1, 1, generator=generator)
-    return torch.lerp(x, blurred, drawn[0] * (drawn[1] < share))
+    return torch.lerp(x, blurred, LARGEST_BLUR * drawn[0] * (drawn[1] < share))
 
 
 def train(data: Dataset, config: OracleConfig, progress: bool = False) -> Oracle:
@@ -209,11 +276,12 @@ def train(data: Dataset, config: OracleConfig, progress: bool = False) -> Oracle
         matrices = [parameter for parameter in oracle.parameters() if parameter.ndim > 1]
         others = [parameter for parameter in oracle.parameters() if parameter.ndim <= 1]
         optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}])
-        size = min(config.batch_size, len(rows))
-        steps = config.epochs * (len(rows) // size)
+        size = max(2, min(config.batch_size, len(rows) // 8))
+        a_pass = len(rows) // size
+        steps = max(config.epochs * a_pass, config.least_steps)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, total_steps=steps)
         for step in tqdm(range(steps), desc="training the oracle (once for this data)", disable=not progress, leave=False):
-            place = step % (len(rows) // size)
+            place = step % a_pass
             if place == 0:
                 order = torch.randperm(len(rows), generator=generator).numpy()
             chosen = np.sort(rows[order[place * size : (place + 1) * size]])
@@ -245,11 +313,12 @@ def trained_oracle(data: Dataset, config: OracleConfig | None = None, progress: 
     variants = None if data.truth is None else data.truth.variant_names
 
     def build(folder: Path) -> None:
-        save_file(train(data, config, progress).state_dict(), folder / "oracle.safetensors")
+        weights = train(data, config, progress).state_dict()
+        save_file({name: tensor.contiguous() for name, tensor in weights.items()}, folder / WEIGHTS)
 
     folder = built_once(f"oracle-{fingerprint(data, config)}", build)
     oracle = Oracle(space, data.input_shape, variants, config.width)
-    oracle.load_state_dict(load_file(folder / "oracle.safetensors"))
+    oracle.load_state_dict(load_file(folder / WEIGHTS))
     return oracle.eval()
 
 

@@ -1,0 +1,41 @@
+"""Rows of memory-mapped arrays, read without keeping them in memory."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+__all__ = ["rows_of"]
+
+
+def rows_of(array: np.ndarray, rows: Any) -> np.ndarray:
+    """Rows of an array, as a copy where it is a memory map.
+
+    Those of a map that covers its file read-only are read from the file: what is touched through the map itself stays in
+    memory, page by page, until all of it is there; and each page that is not there yet costs more than reading does.
+
+    Args:
+        array: `(rows, …)`.
+        rows: whatever an array takes as its index.
+
+    Raises:
+        OSError: the file has been cut short.
+    """
+    if not (isinstance(array, np.memmap) and array.mode == "r" and isinstance(array.base, mmap.mmap)):
+        return np.asarray(array[rows])
+    numbers = np.arange(len(array))[rows]
+    found = np.empty((len(numbers), *array.shape[1:]), dtype=array.dtype)
+    size = array.strides[0]
+    path = Path(os.fsdecode(array.filename))
+    if not path.exists():  # the name is gone, but what it named is still mapped
+        return np.asarray(array[rows])
+    with path.open("rb", buffering=0) as file:
+        for number, row in zip(numbers.tolist(), found, strict=True):
+            file.seek(array.offset + number * size)
+            if file.readinto(row) != size:
+                raise OSError(f"{path} is cut short: row {number} is not there")
+    return found

@@ -1,0 +1,85 @@
+"""Cells of a table of labels as people write them: what is missing, what is a number, what is the same value."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+__all__ = [
+    "DECIMAL_COMMA",
+    "Value",
+    "as_value",
+    "first_few",
+    "is_missing",
+    "is_whole",
+    "number_of",
+    "position_of",
+    "text_of",
+]
+
+Value = str | int
+"""A value of a binary or categorical label, as tables and results show it."""
+
+# what pandas.read_csv takes for a missing value, in the spellings that labels may meet; "none" is a value to it, and to us
+MISSING_TEXTS = frozenset({"", "NA", "N/A", "n/a", "NaN", "nan", "-NaN", "-nan", "NULL", "null", "None", "<NA>", "#N/A", "#NA"})
+DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+SHOWN_OFFENDERS = 5
+
+
+def is_missing(cell: Any, values: Sequence[Value] = ()) -> bool:
+    """Whether a cell means *not observed*: it is empty, NaN, or a text such as "NA" that is not among a label's values."""
+    if cell is None or cell is pd.NA or cell is pd.NaT or (isinstance(cell, float | np.floating) and math.isnan(cell)):
+        return True
+    text = text_of(cell)
+    return text in MISSING_TEXTS and position_of(text, values) is None
+
+
+def text_of(cell: Any) -> str:
+    """A cell as text, the same for 1, 1.0, True-like numpy scalars and "1"."""
+    if isinstance(cell, bool | np.bool_):
+        return str(int(cell))
+    if isinstance(cell, float | np.floating) and float(cell).is_integer():
+        return str(int(cell))
+    text = str(cell).strip()
+    return text[:-2] if text.endswith(".0") and is_whole(text[:-2]) else text
+
+
+def number_of(cell: Any) -> float | None:
+    """A cell as a number, or None."""
+    if isinstance(cell, str) and "_" in cell:  # to Python alone, 1_000 is a number
+        return None
+    try:
+        return float(cell)
+    except (TypeError, ValueError):
+        return None
+
+
+def position_of(cell: Any, values: Sequence[Value]) -> int | None:
+    """Position of a cell among values, compared as text, or None; another case will do where only one value differs so."""
+    texts = [text_of(value) for value in values]
+    text = text_of(cell)
+    if text in texts:
+        return texts.index(text)
+    alike = [position for position, other in enumerate(texts) if other.lower() == text.lower()]
+    return alike[0] if len(alike) == 1 else None
+
+
+def as_value(text: str) -> Value:
+    """Text as a whole number where it is one."""
+    return int(text) if is_whole(text) and str(int(text)) == text else text
+
+
+def is_whole(text: str) -> bool:
+    """Whether a text is a whole number, digits with or without a minus."""
+    return text.isascii() and text.removeprefix("-").isdigit()
+
+
+def first_few(offenders: Sequence[str]) -> str:
+    """The first offenders, and how many more there are."""
+    more = len(offenders) - SHOWN_OFFENDERS
+    return "; ".join(offenders[:SHOWN_OFFENDERS]) + (f"; and {more} more" if more > 0 else "")
