@@ -67,7 +67,7 @@ def main():
     for estimator in ("exact", "paper"):
         torch.manual_seed(0)
         model = CCVAE.for_data(data, latent_dim=45, block_dim=1, scale=1.0)
-        weight = 50.0 if estimator == "exact" else 1.0
+        weight = 100.0 if estimator == "exact" else 1.0
         settings = {"learning_rate": 5e-3, "classification_weight": weight, "progress": False}
         models[estimator] = fit(model, data, epochs=arguments.epochs, estimator=estimator, **settings)
         quality[estimator] = tested(model, data)

@@ -20,7 +20,7 @@ from ccvae.model import CCVAE
 from ccvae.training import Training, fit
 
 RESULTS = Path(__file__).parent / "results" / "few_labels.md"
-MODEL = {"latent_dim": 64, "block_dim": 2, "dropout": 0.5}
+MODEL = {"dropout": 0.5}
 
 
 def supervised(data, config):

@@ -42,6 +42,6 @@ def trained(data, tmp_path_factory):
     """A model trained well enough on the squares for its interventions to mean something, and its run folder."""
     folder = tmp_path_factory.mktemp("runs") / "squares"
     torch.manual_seed(0)
-    model = CCVAE.for_data(data, latent_dim=12, block_dim=2, width=8, scale=0.1)
+    model = CCVAE.for_data(data, latent_dim=12, block_dim=2, width=8, scale=0.1, dropout=0.0)
     fit(model, data, folder, epochs=60, batch_size=40, learning_rate=1e-2, weight_decay=0.0, progress=False)
     return model, folder

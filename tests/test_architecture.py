@@ -27,7 +27,7 @@ LAYERS = (
     "model", "bound", "interventions",
     "data", "run", "grids", "charts", "training", "baselines", "evaluation",
     "choices", "figures", "report",
-    "estimator", "export", "studio", "cli",
+    "estimator", "export", "studio", "commands", "picture_commands", "cli",
 )  # fmt: skip
 """Modules and packages of ccvae: each may import, at module level, those before it only."""
 

@@ -42,7 +42,7 @@ class ModelConfig:
     width: int = 32
     encoder: str | None = None
     decoder: str | None = None
-    dropout: float = 0.0
+    dropout: float = 0.3
     likelihood: str = "laplace"
     scale: float | None = None
     learn_scale: bool = False
@@ -76,7 +76,9 @@ class TrainConfig:
         weight_decay: of the networks' weights.
         gradient_clip: largest norm of the gradient; 0 does not clip.
         estimator: "exact", or "paper" to compare with the paper's importance-weighted one.
-        classification_weight: weight of log q(y|x) in what is maximised; 1 is the bound itself.
+        classification_weight: weight of log q(y|x) in what is maximised; 1 is the bound itself. None is 1 for the paper's
+            estimator, and for the exact one a tenth of the number of input elements over the likelihood's scale: the labels
+            then have a like say whatever the inputs' size and units.
         label_weights: further weights of log q(y|x) by label, such as of labels that matter more; 1 for those not named.
         kl_weight: weight of all that is neither reconstruction nor classification; 1 is the bound itself.
         kl_warmup: share of all steps over which `kl_weight` grows from zero.
@@ -98,7 +100,7 @@ class TrainConfig:
     weight_decay: float = 0.05
     gradient_clip: float = 0.0
     estimator: str = "exact"
-    classification_weight: float = 1000.0
+    classification_weight: float | None = None
     label_weights: dict[str, float] = field(default_factory=dict)
     kl_weight: float = 1.0
     kl_warmup: float = 0.0
@@ -120,8 +122,10 @@ class TrainConfig:
         check_range("label_learning_rate", self.label_learning_rate, above=0)
         check_range("kl_warmup", self.kl_warmup, least=0, most=1)
         check_whole("patience", self.patience, least=0)
-        for name in ("weight_decay", "gradient_clip", "classification_weight", "kl_weight"):
+        for name in ("weight_decay", "gradient_clip", "kl_weight"):
             check_range(name, getattr(self, name), least=0)
+        if self.classification_weight is not None:
+            check_range("classification_weight", self.classification_weight, least=0)
         for name, weight in self.label_weights.items():
             check_range(f"label_weights of {name}", weight, least=0)
         if self.label_weights and self.estimator != "exact":

@@ -25,10 +25,11 @@ class Likelihood(nn.Module, ABC):
 
     def __init__(self, bounded: bool = True, scale: float = 1.0, learn_scale: bool = False) -> None:
         super().__init__()
-        if not scale > SMALLEST_SCALE:
-            raise ValueError(f"scale must be above {SMALLEST_SCALE}, not {scale}")
+        if not SMALLEST_SCALE < scale < math.inf:
+            raise ValueError(f"scale: expected a finite number above {SMALLEST_SCALE}, found {scale}")
         self.bounded = bounded
-        raw_scale = torch.tensor(math.log(math.expm1(scale - SMALLEST_SCALE)))
+        above = scale - SMALLEST_SCALE
+        raw_scale = torch.tensor(above + math.log(-math.expm1(-above)))  # softplus undone, for large scales too
         self.raw_scale = nn.Parameter(raw_scale, requires_grad=learn_scale)
 
     @property

@@ -163,16 +163,15 @@ class CCVAE(nn.Module):
         Raises:
             ValueError: the shape is not the model's, or images leave [0, 1].
         """
-        given = torch.as_tensor(np.asarray(images) if not isinstance(images, Tensor) else images)
+        given = images if isinstance(images, Tensor) else torch.from_numpy(np.array(images))  # read-only or reversed ones too
+        found = tuple(given.shape)
         dimensions = len(self.input_shape)
         if given.ndim == dimensions:
             given = given[None]
         if dimensions == 3 and given.ndim == 4 and given.shape[1:] != self.input_shape:
             given = given.permute(0, 3, 1, 2)
         if given.shape[1:] != self.input_shape:
-            raise ValueError(
-                f"inputs: the model takes (rows, {', '.join(map(str, self.input_shape))}), found {tuple(images.shape)}"
-            )
+            raise ValueError(f"inputs: the model takes (rows, {', '.join(map(str, self.input_shape))}), found {found}")
         if given.dtype == torch.uint8 and dimensions == 3:
             given = given.float() / 255
         x = given.to(self.device, next(self.parameters()).dtype)
@@ -296,13 +295,14 @@ def proba_columns(label: Label) -> tuple[str, ...]:
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode within, and what was before after."""
-    training = module.training
+    """Evaluation mode within, and what was before after, in every part."""
+    modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
         yield
     finally:
-        module.train(training)
+        for part, training in modes:
+            part.training = training
 
 
 def block_slices(space: LabelSpace, config: ModelConfig) -> list[slice]:

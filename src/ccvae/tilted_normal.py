@@ -29,7 +29,7 @@ __all__ = ["log_normaliser", "tilted_normal"]
 
 STRETCH = 3.5
 """The largest t: how much closer the points are at c than at the ends."""
-ROWS_AT_ONCE = 2048
+ROWS_AT_ONCE = 4096
 """Rows of a table made together, so that it stays in a processor's cache and memory does not grow with the labels."""
 LOG_ROOT_TWO_PI = math.log(2 * math.pi) / 2
 
@@ -128,12 +128,12 @@ class Sums(NamedTuple):
 def sweep(alpha: Tensor, beta: Tensor, level: Tensor | None, grid: Grid) -> Sums:
     """One pass over the table; in place where it can be, for the tables are what costs."""
     e, s, log_sigmoid, masses = tabulate(alpha, beta, grid)
-    highest = masses.amax(-1, keepdim=True)
-    masses.sub_(highest).exp_()
+    typical = masses[:, masses.shape[-1] // 2, None].clone()  # at c, within a few nats of the highest, and cheaper to find
+    masses.sub_(typical).exp_()
     total = masses.sum(-1, keepdim=True)
     masses /= total
     pull = torch.sigmoid(s.neg_()).mul_(masses)  # g times mass
-    values = [(highest + total.log())[:, 0]]
+    values = [(typical + total.log())[:, 0]]
     by_alpha, by_beta = [(pull * e).sum(-1)], [pull.sum(-1)]
     for f, own in ((e, None), (e.square(), None), (log_sigmoid, pull)):
         values.append((masses * f).sum(-1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import warnings
@@ -27,6 +28,7 @@ from ccvae.run import check_free, check_space, save, writing
 
 __all__ = ["Interrupted", "Training", "fit"]
 
+CLASSIFICATION_SHARE = 0.1
 STEPS_BETWEEN_CHECKS = 20
 """Steps between looks at the loss on an accelerator, where each look waits for it."""
 
@@ -52,6 +54,7 @@ class Training(lightning.LightningModule):
         self.config = config
         self.batches = batches
         self.steps = config.epochs * len(batches)
+        self.classification_weight = classification_weight(model, config)
         weights = torch.ones(len(model.space))
         for name, weight in config.label_weights.items():
             weights[model.space.index(name)] = weight
@@ -66,7 +69,7 @@ class Training(lightning.LightningModule):
         # every step has a seed of its own, so that a resumed run draws what an uninterrupted one would
         torch.manual_seed((self.config.seed << 32) + self.global_step)
         result = bound(self.model, *batch, self.config.estimator)
-        loss = -result.objective(self.kl_weight(), self.config.classification_weight, self.label_weights).mean()
+        loss = -result.objective(self.kl_weight(), self.classification_weight, self.label_weights).mean()
         terms = {name: term.mean() for name, term in result.terms().items()}
         if self.device.type == "cpu" or self.global_step % STEPS_BETWEEN_CHECKS == 0:
             self.check_finite(loss, terms)
@@ -132,6 +135,15 @@ class Training(lightning.LightningModule):
             f"step {self.global_step} (epoch {self.current_epoch}): {', '.join(wrong) or 'the weighted sum'} is not finite; "
             f"the last good checkpoint is {checkpoint or 'none yet'}. Lower learning_rate, or set gradient_clip (to 100, say)"
         )
+
+
+def classification_weight(model: CCVAE, config: TrainConfig) -> float:
+    """The weight of log q(y|x) that a configuration stands for: see `TrainConfig`."""
+    if config.classification_weight is not None:
+        return config.classification_weight
+    if config.estimator == "paper":
+        return 1.0
+    return CLASSIFICATION_SHARE * math.prod(model.input_shape) / float(model.likelihood_of.scale)
 
 
 class EpochTable(Callback):
@@ -239,7 +251,7 @@ def fit(
         if folder is None:
             raise
         save(model, folder)
-        raise Interrupted(f"{interrupt}; all is kept in {folder}: go on with --resume true, or fit(…, resume=True)") from None
+        raise Interrupted(f"{interrupt}; all is kept in {folder}: go on with --resume, or fit(…, resume=True)") from None
     if best is not None and best.best_model_path:
         kept = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
         module.load_state_dict(kept["state_dict"])

@@ -12,7 +12,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from ccvae.cli import assignments, main
+from ccvae.cli import main
+from ccvae.picture_commands import assignments
 
 SMALL = ["--model.width", "4", "--model.latent_dim", "14", "--training.epochs", "2", "--training.batch_size", "100"]
 
@@ -94,7 +95,7 @@ def test_pictures_one_by_one(run, tmp_path):
 
 
 def test_dry_run_writes_nothing(tmp_path, capsys):
-    assert main(["train", "digits", "--out", str(tmp_path / "run"), "--dry_run", "true", *SMALL]) == 0
+    assert main(["train", "digits", "--out", str(tmp_path / "run"), "--dry-run", *SMALL]) == 0
     assert not (tmp_path / "run").exists()
     assert "training rows bear labels" in capsys.readouterr().err
 
@@ -112,7 +113,7 @@ def test_config_file_and_flags(tmp_path, capsys):
     [
         (["train", "nowhere"], r"nowhere: no such file or folder, nor one of the built-in data sets avatars"),
         (["train", "digits", "--out", "RUN"], "already holds a run"),
-        (["train", "digits", "--out", "RUN", "--resume", "true"], r"training\.epochs \(was 2, now 20\)"),
+        (["train", "digits", "--out", "RUN", "--resume"], r"training\.epochs \(was 2, now 20\)"),
         (["train", "digits", "--data.options", "{colour: red}"], "reader digits does not know colour"),
         (["train", "digits", "--data.labelled", "1"], "with 1 labelled rows"),
         (["predict", "elsewhere"], "elsewhere is no run folder"),

@@ -145,7 +145,13 @@ def test_counts_must_be_possible():
 
 def test_results_are_the_same_again(toys):
     first, again = (
-        evaluate(PaintsTruth(toys), toys, config=SMALL, judge=trained_oracle(toys, OracleConfig(epochs=1, least_steps=0)), progress=False)
+        evaluate(
+            PaintsTruth(toys),
+            toys,
+            config=SMALL,
+            judge=trained_oracle(toys, OracleConfig(epochs=1, least_steps=0)),
+            progress=False,
+        )
         for _ in range(2)
     )
     torch.manual_seed(99)

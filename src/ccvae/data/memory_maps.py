@@ -29,13 +29,13 @@ def rows_of(array: np.ndarray, rows: Any) -> np.ndarray:
         return np.asarray(array[rows])
     numbers = np.arange(len(array))[rows]
     found = np.empty((len(numbers), *array.shape[1:]), dtype=array.dtype)
-    size = array.strides[0]
     path = Path(os.fsdecode(array.filename))
-    if not path.exists():  # the name is gone, but what it named is still mapped
+    if not found.size or not path.exists():  # the name may be gone, but what it named is still mapped
         return np.asarray(array[rows])
+    size, buffer = array.strides[0], memoryview(found).cast("B")
     with path.open("rb", buffering=0) as file:
-        for number, row in zip(numbers.tolist(), found, strict=True):
+        for position, number in enumerate(numbers.tolist()):
             file.seek(array.offset + number * size)
-            if file.readinto(row) != size:
+            if file.readinto(buffer[position * size : (position + 1) * size]) != size:
                 raise OSError(f"{path} is cut short: row {number} is not there")
     return found

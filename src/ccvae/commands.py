@@ -1,0 +1,234 @@
+"""Commands of the command line that train, report, predict and look at data. Nothing heavy is imported before one runs."""
+
+import logging
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ccvae.config import DataConfig, ModelConfig, TrainConfig
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from ccvae.data import Dataset
+    from ccvae.model import CCVAE
+
+__all__ = ["cache_data", "check_data", "predict", "report", "train"]
+
+# real types, not texts: the command line is made from them, and texts would have to be resolved by importing what they name
+DATA, MODEL, TRAINING = DataConfig(), ModelConfig(), TrainConfig()
+
+
+def train(
+    source: str,
+    out: Path | None = None,
+    data: DataConfig = DATA,
+    model: ModelConfig = MODEL,
+    training: TrainConfig = TRAINING,
+    resume: bool = False,
+    dry_run: bool = False,
+    tensorboard: bool = False,
+    figures: bool = True,
+) -> None:
+    """Train a model, and write its run folder with figures and report.
+
+    Args:
+        source: "avatars", "digits", "fashion_mnist", "mnist", a folder of images, or a table.
+        out: run folder to write; runs/ and the source's name if not given.
+        data: how the source is read.
+        model: the model's sizes and choices.
+        training: how it is trained.
+        resume: go on from the last checkpoint in the run folder.
+        dry_run: read the data, say what would be done, and stop.
+        tensorboard: write logs for TensorBoard too (needs the package tensorboard).
+        figures: draw figures and write the report after training.
+    """
+    import torch
+
+    from ccvae.data.source import open_data
+    from ccvae.model import CCVAE
+    from ccvae.run import check_free, check_resumable, load
+    from ccvae.training import Interrupted, classification_weight, fit
+
+    out = out or Path("runs") / Path(source).stem
+    # Lightning sets this to INFO when imported
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    settings = {"data": {"source": source, **asdict(data)}}
+    if resume:
+        check_resumable(out, settings | {"model": asdict(model), "training": asdict(training)})
+    elif not dry_run:
+        check_free(out)
+    dataset = open_data(source, data)
+    tell(described(dataset))
+    torch.manual_seed(training.seed)
+    fresh = load(out) if resume else CCVAE(dataset.space, dataset.input_shape, model)
+    weight = classification_weight(fresh, training)
+    size = sum(parameter.numel() for parameter in fresh.parameters())
+    tell(f"model: {size:,} parameters, {model.latent_dim} latents; log q(y|x) weighs {weight:,.0f}")
+    if dry_run:
+        tell("dry run: nothing was written")
+        return
+    started = time.monotonic()
+    try:
+        fit(fresh, dataset, out, training, resume=resume, settings=settings, loggers=loggers(out, tensorboard))
+    except Interrupted as interrupt:
+        raise KeyboardInterrupt(str(interrupt)) from None
+    tell(f"trained in {time.monotonic() - started:.0f} s; model, settings and metrics are in {out}")
+    if figures:
+        draw(out, dataset)
+
+
+def report(run: Path) -> None:
+    """Draw a run's figures and write its report anew.
+
+    Args:
+        run: run folder.
+    """
+    draw(run, data_of(run))
+
+
+def draw(run: Path, dataset: "Dataset") -> None:
+    """Draw figures of a run and its data, and write the report."""
+    from ccvae.figures import draw_all
+    from ccvae.report import write_report
+    from ccvae.run import load
+
+    model = load(run)
+    pictures = draw_all(model, dataset, run)
+    page = write_report(run, model, dataset)
+    tell(f"{len(pictures)} figures in {run / 'figures'}; report: {page}")
+
+
+def predict(run: Path, images: list[Path] | None = None, out: Path | None = None, split: str = "test") -> None:
+    """Label probabilities q(y|x) of images, as CSV.
+
+    Args:
+        run: run folder.
+        images: image files or folders; the run's own data if none is given.
+        out: CSV file to write; the terminal if not given.
+        split: of the run's own data: "train", "validation" or "test".
+    """
+    from ccvae.run import load, writing
+
+    model = load(run)
+    names, inputs = inputs_of(model, run, images, split, None)
+    table = model.predict_proba(inputs)
+    table.insert(0, "id", names)
+    if out is None:
+        sys.stdout.write(table.to_csv(index=False, float_format="%.4f"))
+        return
+    with writing(out) as path:
+        table.to_csv(path, index=False)
+    tell(f"{len(table)} rows in {out}")
+
+
+def check_data(source: str, data: DataConfig = DATA, html: Path | None = None, json: bool = False) -> int:
+    """Look data over before training: counts, labels, duplicates, leaks between splits. Exit code 1 if there are problems.
+
+    Args:
+        source: "avatars", "digits", "fashion_mnist", "mnist", a folder of images, or a table.
+        data: how the source is read.
+        html: page to write, with pictures.
+        json: print JSON instead of text.
+    """
+    from ccvae.data import check
+    from ccvae.data.source import open_data
+    from ccvae.run import writing
+
+    found = check(open_data(source, data))
+    sys.stdout.write(found.to_json() + "\n" if json else found.to_text())
+    if html is not None:
+        with writing(html) as path:
+            path.write_text(found.to_html(), encoding="utf-8")
+        tell(f"page: {html}")
+    return 1 if found.problems else 0
+
+
+def cache_data(source: str, data: DataConfig = DATA) -> None:
+    """Decode a source's images into the cache ahead of training.
+
+    Args:
+        source: "avatars", a folder of images, or another source of images.
+        data: how the source is read; training finds the cache if it reads it alike.
+    """
+    import numpy as np
+
+    from ccvae.data.source import open_data
+
+    dataset = open_data(source, data)
+    tell(described(dataset))
+    if isinstance(dataset.inputs, np.memmap):
+        tell(f"{dataset.inputs.nbytes / 1e6:,.0f} MB are cached in {dataset.inputs.filename}")
+    else:
+        tell("nothing to cache: these data are read at once")
+
+
+def tell(message: str) -> None:
+    """Say something to the person at the terminal, beside what a verb prints."""
+    sys.stderr.write(f"{message}\n")
+
+
+def described(dataset: "Dataset") -> str:
+    """What data there are, in a few lines."""
+    import numpy as np
+
+    kinds = [label.kind for label in dataset.space]
+    train = dataset.labels[dataset.splits["train"]]
+    labelled = int((~np.isnan(train)).any(axis=1).sum())
+    sizes = ", ".join(f"{len(rows):,} {split}" for split, rows in dataset.splits.items())
+    counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+    lines = [f"{dataset.name}: {len(dataset):,} rows of shape {dataset.input_shape} ({sizes}); labels: {counts}"]
+    lines += [f"{labelled:,} of {len(train):,} training rows bear labels", *dataset.notes]
+    return "\n".join(lines)
+
+
+def loggers(out: Path, tensorboard: bool) -> list[Any]:
+    """Lightning's TensorBoard logger, where asked for."""
+    if not tensorboard:
+        return []
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    try:
+        return [TensorBoardLogger(out, name="tensorboard", version="")]
+    except ModuleNotFoundError:
+        raise ValueError("tensorboard: the package is not installed; run: pip install 'ccvae[log]'") from None
+
+
+def data_of(run: Path) -> "Dataset":
+    """A run's own data, read and split as it was for training, whatever rows were added since."""
+    import pandas as pd
+
+    from ccvae.data.source import open_data
+    from ccvae.run import read_settings
+
+    settings = dict(read_settings(run).get("data", {}))
+    if "source" not in settings:
+        raise ValueError(f"{run}: config.yaml does not say where the data came from; give images")
+    dataset = open_data(settings.pop("source"), DataConfig(**settings))
+    splits = run / "splits.csv"
+    if not splits.exists():
+        return dataset
+    return dataset.split_as(pd.read_csv(splits, dtype=str, keep_default_na=False), str(splits))
+
+
+def inputs_of(
+    model: "CCVAE", run: Path, images: list[Path] | None, split: str, count: int | None
+) -> "tuple[list[str], np.ndarray | Tensor]":
+    """Names and inputs: of image files, or the first of the run's own data's split."""
+    from ccvae.data.source import read_images
+    from ccvae.run import read_settings
+
+    if images:
+        settings = dict(read_settings(run).get("data", {}))
+        settings.pop("source", None)
+        return read_images(images, model.input_shape, DataConfig(**settings))
+    dataset = data_of(run)
+    if split not in dataset.splits:
+        raise ValueError(f"split: expected one of {', '.join(dataset.splits)}, found {split!r}")
+    rows = dataset.splits[split][:count]
+    if not len(rows):
+        raise ValueError(f"split {split!r} of {dataset.name} has no rows; name images")
+    return [str(name) for name in dataset.ids[rows]], dataset.tensor(rows)
