@@ -101,9 +101,14 @@ def test_settings_of_another_version_are_explained(model, tmp_path):
 def test_nothing_half_written(tmp_path):
     path = tmp_path / "file.txt"
     path.write_text("before")
-    with pytest.raises(OSError, match="disk full"), writing(path) as beside:
-        beside.write_text("half")
-        raise OSError("disk full")
+
+    def fail():
+        with writing(path) as beside:
+            beside.write_text("half")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        fail()
     assert path.read_text() == "before"
     assert [p.name for p in tmp_path.iterdir()] == ["file.txt"]
     with writing(path) as beside:

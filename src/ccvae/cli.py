@@ -11,6 +11,8 @@ __all__ = ["main"]
 VERBS: dict[str, Callable[..., int | None]] = {
     "train": commands.train,
     "report": commands.report,
+    "evaluate": commands.evaluate,
+    "compare": commands.compare,
     "predict": commands.predict,
     "generate": picture_commands.generate,
     "intervene": picture_commands.intervene,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ccvae.config import DataConfig, ModelConfig, TrainConfig
+from ccvae.evaluation.settings import EvaluationConfig
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
     from ccvae.data import Dataset
     from ccvae.model import CCVAE
 
-__all__ = ["cache_data", "check_data", "predict", "report", "train"]
+__all__ = ["cache_data", "check_data", "compare", "evaluate", "predict", "report", "train"]
 
 # real types, not texts: the command line is made from them, and texts would have to be resolved by importing what they name
-DATA, MODEL, TRAINING = DataConfig(), ModelConfig(), TrainConfig()
+DATA, MODEL, TRAINING, EVALUATION = DataConfig(), ModelConfig(), TrainConfig(), EvaluationConfig()
 
 
 def train(
@@ -123,6 +124,35 @@ def predict(run: Path, images: list[Path] | None = None, out: Path | None = None
     with writing(out) as path:
         table.to_csv(path, index=False)
     tell(f"{len(table)} rows in {out}")
+
+
+def evaluate(run: Path, split: str = "test", settings: EvaluationConfig = EVALUATION) -> None:
+    """Measure a run's model: write metrics.json and evaluation.html, and print what to look at first.
+
+    Args:
+        run: run folder.
+        split: of the run's own data: "train", "validation" or "test".
+        settings: on how many rows each thing is measured.
+    """
+    from ccvae.evaluation import evaluate_run
+    from ccvae.evaluation.compare import comparison
+
+    results = evaluate_run(run, data_of(run), split, settings)
+    sys.stdout.write(comparison({run.name: results}).to_string(index=False) + "\n")
+    tell(f"page: {run / 'evaluation.html'}")
+
+
+def compare(first: Path, second: Path, others: list[Path] | None = None) -> None:
+    """Evaluated runs side by side, with 95 % intervals.
+
+    Args:
+        first: run folder.
+        second: run folder.
+        others: further run folders, as a list.
+    """
+    from ccvae.evaluation import compare_runs
+
+    sys.stdout.write(compare_runs([first, second, *(others or [])]).to_string(index=False) + "\n")
 
 
 def check_data(source: str, data: DataConfig = DATA, html: Path | None = None, json: bool = False) -> int:
