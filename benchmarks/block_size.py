@@ -2,7 +2,7 @@
 
     python benchmarks/block_size.py            # about 20 minutes on one core; writes benchmarks/results/block_size.md
 
-16,000 avatars at 32×32, all labelled; 32 dimensions of style beside the blocks; else the defaults. Evaluated on 3,500 other faces.
+16,000 avatars at 32×32, all labelled; 32 dimensions of style beside the blocks; else the defaults. Evaluated on 3,500 others.
 Success, side effect, transfers and generation are judged by an oracle that never met a model; its own accuracy is in the last
 rows. Numbers in brackets are 95 % bootstrap intervals over rows.
 """

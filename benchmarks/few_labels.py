@@ -37,7 +37,9 @@ def supervised(data, config):
             loss = torch.zeros(())
             for block in model.label_blocks():
                 mu, sigma = posterior.loc[:, block.latents], posterior.scale[:, block.latents]
-                loss = loss - block.tilt(mu, sigma, y[rows][:, block.columns]).log_evidence.sum(-1).mean()
+                known = y[rows][:, block.columns]
+                tilted = block.tilt(mu, sigma, known, torch.zeros_like(mu), torch.full_like(known, 0.5))
+                loss = loss - tilted.log_evidence.sum(-1).mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

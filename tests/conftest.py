@@ -43,5 +43,15 @@ def trained(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "squares"
     torch.manual_seed(0)
     model = CCVAE.for_data(data, latent_dim=12, block_dim=2, width=8, scale=0.1, dropout=0.0)
-    fit(model, data, folder, epochs=60, batch_size=40, learning_rate=1e-2, weight_decay=0.0, progress=False)
+    fit(
+        model,
+        data,
+        folder,
+        epochs=60,
+        batch_size=40,
+        learning_rate=1e-2,
+        weight_decay=0.0,
+        classification_weight=50.0,
+        progress=False,
+    )
     return model, folder

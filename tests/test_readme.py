@@ -24,7 +24,7 @@ SMALLER = {
     r"avatars\(\s*[\d_]+": "avatars(200",
     r"\bepochs=\d+": "epochs=1",
     r"\blabelled=[\d_.]+": "labelled=80",
-    r"\blatent_dim=\d+": "latent_dim=24",
+    r"\blatent_dim=\d+": "latent_dim=40",
     r"\bsize=\d+": "size=16",
 }
 """What the code of the README is run with, so that it takes seconds: patterns and what stands in for them."""

@@ -68,7 +68,7 @@ def train(
     fresh = load(out) if resume else CCVAE(dataset.space, dataset.input_shape, model)
     weight = classification_weight(fresh, training)
     size = sum(parameter.numel() for parameter in fresh.parameters())
-    tell(f"model: {size:,} parameters, {model.latent_dim} latents; log q(y|x) weighs {weight:,.0f}")
+    tell(f"model: {size:,} parameters, {fresh.config.latent_dim} latents; log q(y|x) weighs {weight:,.0f}")
     if dry_run:
         tell("dry run: nothing was written")
         return

@@ -21,7 +21,8 @@ class ModelConfig:
     """Settings of a model.
 
     Args:
-        latent_dim: size of the whole latent vector: the labels' blocks, and the style that no label explains.
+        latent_dim: size of the whole latent vector: the labels' blocks, and the style that no label explains. 0 makes room
+            for the blocks and 32 dimensions of style.
         block_dim: size of each label's block: one number for all labels, or numbers by label name (others then get the
             smallest that fits). A categorical label of C classes gets C − 1 at least.
         network: encoder and decoder: "conv", "paper" or "resnet" for images, "mlp" for vectors and small images; "auto" is
@@ -36,7 +37,7 @@ class ModelConfig:
         learn_scale: whether the scale is learned.
     """
 
-    latent_dim: int = 64
+    latent_dim: int = 0
     block_dim: int | dict[str, int] = 2
     network: str = "auto"
     width: int = 32
@@ -50,7 +51,7 @@ class ModelConfig:
     def __post_init__(self) -> None:
         check_choice("network", self.network, ("auto", *NETWORKS))
         check_choice("likelihood", self.likelihood, ("laplace", "normal", "bernoulli"))
-        check_whole("latent_dim", self.latent_dim, least=1)
+        check_whole("latent_dim", self.latent_dim, least=0)
         check_whole("width", self.width, least=1)
         check_range("dropout", self.dropout, least=0, below=1)
         if self.scale is not None:

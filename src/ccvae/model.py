@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 __all__ = ["CCVAE"]
 
 SMALLEST_SCALE = 1e-3
+STYLE_DIMENSIONS = 32
+"""Dimensions of the style, where no size of the latent vector is configured."""
 IMAGE_SCALE = 0.1
 """The likelihood's scale for images, which lie in [0, 1], where none is configured."""
 ROWS_AT_ONCE = 64
@@ -88,6 +90,8 @@ class CCVAE(nn.Module):
         self.input_shape = tuple(input_shape)
         self.config = config or ModelConfig()
         self.block_slices = block_slices(space, self.config)
+        if not self.config.latent_dim:
+            self.config = replace(self.config, latent_dim=self.block_slices[-1].stop + STYLE_DIMENSIONS)
         self.style = slice(self.block_slices[-1].stop, self.config.latent_dim)
         self.encoder = encoder if encoder is not None else build_encoder(self.config, self.input_shape)
         self.decoder = decoder if decoder is not None else build_decoder(self.config, self.input_shape)
@@ -316,10 +320,10 @@ def block_slices(space: LabelSpace, config: ModelConfig) -> list[slice]:
         stop = start + max(sizes.get(label.name, 1), smallest)
         slices.append(slice(start, stop))
         start = stop
-    if start > config.latent_dim:
+    if 0 < config.latent_dim < start:
         raise ValueError(
             f"latent_dim: the blocks of {len(space)} labels need {start} dimensions (and the style some more), "
-            f"found {config.latent_dim}; raise latent_dim, or lower block_dim"
+            f"found {config.latent_dim}; raise latent_dim (0 finds a size by itself), or lower block_dim"
         )
     return slices
 

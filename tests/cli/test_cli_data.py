@@ -16,7 +16,7 @@ from PIL import Image
 from ccvae.cli import main
 
 SMALL = [
-    "--model.latent_dim", "28", "--model.width", "4", "--training.epochs", "1", "--training.batch_size", "8",
+    "--model.latent_dim", "40", "--model.width", "4", "--training.epochs", "1", "--training.batch_size", "8",
     "--training.accelerator", "cpu", "--figures", "false",
 ]  # fmt: skip
 
