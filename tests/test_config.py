@@ -10,10 +10,10 @@ from ccvae.config import NETWORKS, READERS, DataConfig, ModelConfig, TrainConfig
 from ccvae.likelihoods import LIKELIHOODS
 
 WRONG = [
-    (ModelConfig, "latent_dim", 0, "latent_dim: expected a whole number, at least 1, found 0"),
-    (ModelConfig, "latent_dim", 4.5, "latent_dim: expected a whole number, at least 1, found 4.5"),
-    (ModelConfig, "latent_dim", "45", "latent_dim: expected a whole number, at least 1, found '45'"),
-    (ModelConfig, "latent_dim", True, "latent_dim: expected a whole number, at least 1, found True"),
+    (ModelConfig, "latent_dim", -1, "latent_dim: expected a whole number, at least 0, found -1"),
+    (ModelConfig, "latent_dim", 4.5, "latent_dim: expected a whole number, at least 0, found 4.5"),
+    (ModelConfig, "latent_dim", "45", "latent_dim: expected a whole number, at least 0, found '45'"),
+    (ModelConfig, "latent_dim", True, "latent_dim: expected a whole number, at least 0, found True"),
     (ModelConfig, "width", 0, "width: expected a whole number, at least 1, found 0"),
     (ModelConfig, "block_dim", 0, "block_dim of every label: expected a whole number, at least 1, found 0"),
     (ModelConfig, "block_dim", {"hat": 2, "hair": -1}, "block_dim of hair: expected a whole number, at least 1, found -1"),

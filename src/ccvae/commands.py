@@ -103,7 +103,7 @@ def draw(run: Path, dataset: "Dataset") -> None:
     tell(f"{len(pictures)} figures in {run / 'figures'}; report: {page}")
 
 
-def predict(run: Path, images: list[Path] | None = None, out: Path | None = None, split: str = "test") -> None:
+def predict(run: Path, images: list[Path] | Path | None = None, out: Path | None = None, split: str = "test") -> None:
     """Label probabilities q(y|x) of images, as CSV.
 
     Args:
@@ -245,7 +245,7 @@ def data_of(run: Path) -> "Dataset":
 
 
 def inputs_of(
-    model: "CCVAE", run: Path, images: list[Path] | None, split: str, count: int | None
+    model: "CCVAE", run: Path, images: list[Path] | Path | None, split: str, count: int | None
 ) -> "tuple[list[str], np.ndarray | Tensor]":
     """Names and inputs: of image files, or the first of the run's own data's split."""
     from ccvae.data.source import read_images
@@ -254,7 +254,7 @@ def inputs_of(
     if images:
         settings = dict(read_settings(run).get("data", {}))
         settings.pop("source", None)
-        return read_images(images, model.input_shape, DataConfig(**settings))
+        return read_images(images if isinstance(images, list) else [images], model.input_shape, DataConfig(**settings))
     dataset = data_of(run)
     if split not in dataset.splits:
         raise ValueError(f"split: expected one of {', '.join(dataset.splits)}, found {split!r}")

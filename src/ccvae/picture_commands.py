@@ -41,7 +41,7 @@ def intervene(
     run: Path,
     changes: str,
     out: Path = Path("intervened.png"),
-    images: list[Path] | None = None,
+    images: list[Path] | Path | None = None,
     strength: float | None = 0.5,
     seed: int = 0,
     count: int = 8,
@@ -70,7 +70,7 @@ def traverse(
     run: Path,
     labels: str,
     out: Path = Path("traversed.png"),
-    images: list[Path] | None = None,
+    images: list[Path] | Path | None = None,
     steps: int = 9,
     strength: float = 0.95,
     count: int = 4,
@@ -100,7 +100,7 @@ def transfer(
     labels: str,
     out: Path = Path("transferred.png"),
     source: Path | None = None,
-    targets: list[Path] | None = None,
+    targets: list[Path] | Path | None = None,
     count: int = 8,
 ) -> None:
     """The characteristics of one image on others: the source first, then targets over results.
@@ -131,7 +131,7 @@ def counterfactual(
     label: str,
     value: str | None = None,
     out: Path = Path("counterfactual.png"),
-    images: list[Path] | None = None,
+    images: list[Path] | Path | None = None,
     probability: float = 0.9,
     count: int = 8,
 ) -> None:
