@@ -1,5 +1,11 @@
-"""Weights of labels within the classification term."""
+"""Weights of labels within the classification term, and of rows in a batch."""
 
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as lightning
 import numpy as np
 import pytest
 import torch
@@ -8,7 +14,8 @@ from ccvae.bound import bound
 from ccvae.config import TrainConfig
 from ccvae.data.dataset import Dataset
 from ccvae.model import CCVAE
-from ccvae.training import fit
+from ccvae.run import load
+from ccvae.training import Interrupted, fit
 
 SMALL = {"latent_dim": 10, "width": 4}
 
@@ -62,3 +69,33 @@ def test_weights_that_make_no_sense(data: Dataset) -> None:
         TrainConfig(label_weights={"bright": 2.0}, estimator="paper")
     with pytest.raises(ValueError, match="no label 'Smiling'; the labels are bright, corner, side"):
         fit(CCVAE.for_data(data, **SMALL), data, epochs=1, progress=False, label_weights={"Smiling": 2.0})
+
+
+def weights_of(model: CCVAE) -> torch.Tensor:
+    return torch.cat([tensor.flatten().float() for tensor in model.state_dict().values()])
+
+
+class StopAfterThree(lightning.Callback):
+    """Interrupts as Ctrl-C would."""
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        if trainer.global_step == 3:
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_balanced_training_resumes_exactly(data: Dataset, tmp_path: Path) -> None:
+    """Rows that are drawn by weight, and classes that are drawn by probability."""
+    soft = {"corner": np.full((len(data), 3), 1 / 3, dtype=np.float32)}
+    uncertain = replace(data, soft=soft)
+
+    def trained(folder: Path, given: Dataset = uncertain, **settings: Any) -> torch.Tensor:
+        torch.manual_seed(0)
+        model = load(folder) if settings.get("resume") else CCVAE.for_data(given, **SMALL)
+        return weights_of(fit(model, given, folder, epochs=2, batch_size=40, progress=False, **settings))
+
+    straight = trained(tmp_path / "straight", balanced=True)
+    with pytest.raises(Interrupted):
+        trained(tmp_path / "run", balanced=True, callbacks=[StopAfterThree()])
+    assert torch.equal(trained(tmp_path / "run", balanced=True, resume=True), straight)
+    assert not torch.equal(trained(tmp_path / "unbalanced"), straight)
+    assert not torch.equal(trained(tmp_path / "certain", data, balanced=True), straight)

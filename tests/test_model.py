@@ -13,7 +13,7 @@ from ccvae.config import ModelConfig
 from ccvae.labels import Binary, LabelSpace
 from ccvae.labels import Categorical as CategoricalLabel
 from ccvae.labels import Continuous as ContinuousLabel
-from ccvae.model import CCVAE, block_slices, evaluating
+from ccvae.model import CCVAE, STYLE_DIMENSIONS, block_slices, evaluating
 
 SPACE = LabelSpace(
     (
@@ -74,6 +74,15 @@ def test_blocks_that_do_not_fit():
     with pytest.raises(ValueError, match=r"no label 'beard'; the labels are smiling, hair, hat, age, size"):
         CCVAE(SPACE, SHAPE, ModelConfig(block_dim={"beard": 2}))
     assert CCVAE(SPACE, SHAPE, ModelConfig(latent_dim=15, block_dim=3, width=4)).style == slice(15, 15)
+
+
+@pytest.mark.parametrize("block_dim", [1, 3, {"age": 4}])
+def test_a_latent_vector_of_no_given_size_has_room_for_a_style(block_dim):
+    model = CCVAE(SPACE, SHAPE, ModelConfig(latent_dim=0, block_dim=block_dim, width=2))
+    blocks = model.block_slices[-1].stop
+    assert (model.style.start, model.style.stop) == (blocks, blocks + STYLE_DIMENSIONS)
+    assert model.config.latent_dim == blocks + STYLE_DIMENSIONS, "what is saved is the size that was found"
+    assert model.posterior(torch.rand(2, *SHAPE)).loc.shape == (2, model.config.latent_dim)
 
 
 def test_every_label_has_its_own_part_of_the_latent_vector(model):

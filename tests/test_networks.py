@@ -88,13 +88,13 @@ def test_sizes_are_sane(shape, network, least, most):
     encoder, decoder = build_encoder(config, shape), build_decoder(config, shape)
     for module in (encoder, decoder):
         assert least < parameters(module) < most
-    wider = parameters(build_encoder(ModelConfig(network=network, width=64), shape))
+    wider = parameters(build_encoder(ModelConfig(network=network, latent_dim=45, width=64), shape))
     assert (wider > 1.5 * parameters(encoder)) != (network == "paper"), "width is that of our own networks"
 
 
 def test_auto_is_conv_for_images_and_mlp_for_vectors():
     for shape, name in (((3, 32, 32), "conv"), ((12,), "mlp")):
-        automatic, chosen = build_encoder(ModelConfig(), shape), build_encoder(ModelConfig(network=name), shape)
+        automatic, chosen = (build_encoder(ModelConfig(network=choice, **SMALL), shape) for choice in ("auto", name))
         assert {key: value.shape for key, value in automatic.state_dict().items()} == {
             key: value.shape for key, value in chosen.state_dict().items()
         }
