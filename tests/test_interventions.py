@@ -17,10 +17,6 @@ def images(data):
     return data.tensor("test")
 
 
-# the shared fixture's short training places squares but does not yet decode how bright they are
-undertrained = pytest.mark.xfail(reason="the fixture's model does not decode brightness yet", strict=False)
-
-
 def brightness(images):
     """Brightest grey level of each picture."""
     return images.mean(1).flatten(1).max(1).values
@@ -50,7 +46,6 @@ def test_reconstruct_resembles(model, images):
     assert error < 0.5 * (images - images.mean(0)).abs().mean()
 
 
-@undertrained
 def test_intervening_on_brightness_changes_brightness_and_not_the_place(model, images):
     bright, dark = model.intervene(images, {"bright": 1}), model.intervene(images, {"bright": 0})
     assert (brightness(bright) > brightness(dark) + 0.15).float().mean() > 0.9
@@ -103,7 +98,6 @@ def test_generation_under_a_condition_obeys_it(model):
     assert (corner(model.generate(64, {"corner": "right"})) == 1).float().mean() > 0.85
 
 
-@undertrained
 def test_generated_brightness_obeys_its_condition(model):
     bright, dark = (brightness(model.generate(64, {"bright": value})).mean() for value in (1, 0))
     assert bright > dark + 0.2
@@ -115,7 +109,6 @@ def test_unconditional_generation_follows_the_prior(model):
     assert torch.allclose(shares, torch.tensor(model.space["corner"].priors, dtype=torch.float32), atol=0.15)
 
 
-@undertrained
 def test_traverse_one_label(model, images):
     walked = model.traverse(images[:5], "bright", steps=7)
     assert walked.shape == (5, 7, *model.input_shape)

@@ -53,13 +53,13 @@ def test_fit_learns_and_writes_a_run_folder(data, trained):
     table = pd.read_csv(folder / "metrics.csv")
     assert table["validation/total"].iloc[-1] > table["validation/total"].iloc[0]
     assert table["validation/accuracy"].iloc[-1] > 0.9
-    assert len(table) == 60
+    assert len(table) == 120
     terms = table[[f"train/{t}" for t in ("reconstruction", "labels", "style", "classification")]].sum(axis=1)
     assert np.allclose(terms, table["train/total"], atol=1e-2)
     assert (folder / "checkpoints" / "best.ckpt").exists()
     assert (folder / "checkpoints" / "last.ckpt").exists()
     assert pd.read_csv(folder / "splits.csv")["split"].value_counts()["train"] == len(data.splits["train"])
-    assert yaml.safe_load((folder / "config.yaml").read_text())["training"]["epochs"] == 60
+    assert yaml.safe_load((folder / "config.yaml").read_text())["training"]["epochs"] == 120
     assert not list(folder.glob("**/*.partial"))
 
 
