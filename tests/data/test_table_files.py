@@ -101,7 +101,7 @@ def test_parquet_without_its_library(tmp_path: Path, monkeypatch: pytest.MonkeyP
         raise ImportError("pyarrow")
 
     monkeypatch.setattr(pd, "read_parquet", refuse)
-    with pytest.raises(ValueError, match="pip install pyarrow"):
+    with pytest.raises(ValueError, match=r"pip install .ccvae\[parquet\]."):
         read_table(tmp_path / "labels.parquet")
 
 

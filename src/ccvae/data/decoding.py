@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import IO, Literal, get_args
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-__all__ = ["UNREADABLE", "Fit", "Framing", "Header", "decode", "header_of", "pixels_of"]
+__all__ = ["UNREADABLE", "Fit", "Framing", "Header", "decode", "header_of", "pixels_of", "reason"]
 
 Fit = Literal["stretch", "crop", "pad"]
 """How an image of other proportions is brought to a size."""
@@ -111,7 +111,8 @@ def decode(file: Path | IO[bytes], framing: Framing, channels: int) -> np.ndarra
 def pixels_of(opened: Image.Image, framing: Framing, channels: int) -> np.ndarray:
     """Pixels of an image in memory, as `decode` gives them of a file."""
     opened.load()
-    image = flattened(ImageOps.exif_transpose(opened)).convert("L" if channels == 1 else "RGB")
+    turned = opened.getexif().get(ExifTags.Base.Orientation, 1) != 1
+    image = in_mode(flattened(ImageOps.exif_transpose(opened) if turned else opened), "L" if channels == 1 else "RGB")
     if framing.square is not None:
         if min(image.size) < framing.square:
             raise ValueError(f"{image.width}×{image.height} pixels are too few to cut a square of {framing.square} from")
@@ -142,7 +143,12 @@ def flattened(image: Image.Image) -> Image.Image:
         coloured = image.convert("RGBA")
         white = Image.new("RGBA", coloured.size, "white")
         return Image.alpha_composite(white, coloured).convert(opaque)
-    return image.convert(opaque)
+    return in_mode(image, opaque)
+
+
+def in_mode(image: Image.Image, mode: str) -> Image.Image:
+    """An image in a mode; itself, where it is in that already, for converting it would copy it."""
+    return image if image.mode == mode else image.convert(mode)
 
 
 def is_grey(image: Image.Image) -> bool:
@@ -151,3 +157,12 @@ def is_grey(image: Image.Image) -> bool:
         palette = image.getpalette() or []
         return palette[0::3] == palette[1::3] == palette[2::3]
     return image.mode in GREY_MODES or image.mode.startswith("I")
+
+
+def reason(error: Exception) -> str:
+    """Why a file could not be read, in few words."""
+    if isinstance(error, PermissionError):
+        return "no permission to read it"
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image, or of an unknown format"
+    return str(error) or type(error).__name__

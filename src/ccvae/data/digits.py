@@ -40,7 +40,7 @@ def digits(
     try:
         from sklearn.datasets import load_digits
     except ImportError:
-        raise ValueError("the digits come with scikit-learn: pip install scikit-learn") from None
+        raise ValueError("the digits come with scikit-learn: pip install 'ccvae[sklearn]'") from None
     source = load_digits()
     levels = source.images / MOST_LEVEL
     small = np.rint(levels * 255).astype(np.uint8)

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from tqdm import tqdm
 
 from ccvae.data.cache import built_once
-from ccvae.data.decoding import UNREADABLE, Framing, Header, decode, header_of
+from ccvae.data.decoding import UNREADABLE, Framing, Header, decode, header_of, reason
+from ccvae.data.decoding_processes import decoded_by_processes, useful_processes
 from ccvae.label_cells import first_few
 
 __all__ = ["decoded", "decoded_files"]
@@ -48,7 +49,7 @@ def decoded_files(
             raise ValueError(f"images in {folder} changed while they were read; try again when nothing writes to them")
 
     key = [str(folder.resolve()), stamps]
-    return decoded(files, lambda row: folder / files[row], framing, channels, str(folder), key, check_unchanged)
+    return decoded(files, lambda row: folder / files[row], framing, channels, str(folder), key, check_unchanged, on_disk=True)
 
 
 def decoded(
@@ -59,6 +60,7 @@ def decoded(
     source: str,
     key: Any,
     finish: Callable[[], None] = lambda: None,
+    on_disk: bool = False,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Pixels of images, from the cache or decoded into it.
 
@@ -70,6 +72,7 @@ def decoded(
         source: what messages call where the images are.
         key: whatever JSON takes that changes when the images do.
         finish: called when all is decoded, to raise if it cannot be trusted.
+        on_disk: whether `file_of` gives paths only, so that several processes can decode.
 
     Returns:
         uint8 `(images, height, width, channels)`, a read-only memory map; and notes for people.
@@ -86,8 +89,8 @@ def decoded(
     def build(fresh: Path) -> None:
         about = fresh / "about.json"
         if not about.exists():
-            read = read_all(names, 0, lambda row: header_or_none(file_of, row), source, "reading headers")
-            headers = [header for header in read if header is not None]
+            attempts = read_by_threads(range(len(names)), lambda row: header_or_none(file_of, row))
+            headers = [header for header in read_all(names, 0, attempts, source, "reading headers") if header is not None]
             sizes = Counter(header.size for header in headers)
             found = {
                 "channels": channels or (1 if all(header.grey for header in headers) else 3),
@@ -99,7 +102,14 @@ def decoded(
         count: int = json.loads(about.read_text(encoding="utf-8"))["channels"]
 
         def rows_from(start: int) -> Iterator[np.ndarray]:
-            return read_all(names, start, lambda row: decode(file_of(row), framing, count), source, "decoding images")
+            rows = range(start, len(names))
+            processes = useful_processes(len(rows)) if on_disk else 1
+            attempts = (
+                read_by_threads(rows, lambda row: decode(file_of(row), framing, count))
+                if processes == 1
+                else decoded_by_processes([Path(str(file_of(row))) for row in rows], framing, count, processes)
+            )
+            return read_all(names, start, attempts, source, "decoding images")
 
         write_array(fresh / "images.npy", (len(names), framing.height, framing.width, count), rows_from)
         finish()
@@ -118,49 +128,42 @@ def header_or_none(file_of: Callable[[int], Path | IO[bytes]], row: int) -> Head
         return None
 
 
-def read_all(names: Sequence[str], start: int, read: Callable[[int], Result], source: str, what: str) -> Iterator[Result]:
-    """What a function reads of every image from `start` on, in their order, in parallel, with a progress bar called `what`.
+def read_by_threads(rows: Sequence[int], read: Callable[[int], Result]) -> Iterator[Result | str]:
+    """What a function reads of images in their order, or why one cannot be read, by threads."""
+    Image.init()  # now, rather than by several threads at once
+
+    def attempt(row: int) -> Result | str:
+        try:
+            return read(row)
+        except UNREADABLE as error:
+            return reason(error)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for first in range(0, len(rows), BATCH):  # not all at once, for what is read waits in memory to be taken
+            yield from pool.map(attempt, rows[first : first + BATCH])
+
+
+def read_all(names: Sequence[str], start: int, attempts: Iterator[Result | str], source: str, what: str) -> Iterator[Result]:
+    """What was read of every image from `start` on, with a progress bar called `what`.
 
     After the first image that cannot be read no more is given, but all are tried, so that the error can name them.
 
     Raises:
         ValueError: after the last image, if any could not be read; the first few are named.
     """
-    Image.init()  # now, rather than by several threads at once
-    unreadable = []
-
-    def attempt(row: int) -> Result | str:
-        try:
-            return read(row)
-        except UNREADABLE as error:
-            return f"{names[row]}: {reason(error)}"
-
-    total = len(names)
-    with (
-        ThreadPoolExecutor(os.cpu_count()) as pool,
-        tqdm(total=total, initial=start, desc=what, unit=" images", disable=None) as bar,
-    ):
-        for first in range(start, total, BATCH):  # not all at once, for what is read waits in memory to be taken
-            for result in pool.map(attempt, range(first, min(first + BATCH, total))):
-                bar.update()
-                if isinstance(result, str):
-                    unreadable.append(result)
-                elif not unreadable:
-                    yield result
+    unreadable, total = [], len(names)
+    with tqdm(total=total, initial=start, desc=what, unit=" images", disable=None) as bar:
+        for row, result in enumerate(attempts, start):
+            bar.update()
+            if isinstance(result, str):
+                unreadable.append(f"{names[row]}: {result}")
+            elif not unreadable:
+                yield result
     if unreadable:
         raise ValueError(
             f"{len(unreadable)} of {total} images in {source} cannot be read: {first_few(unreadable)}; "
             f"repair them, or leave them out of the images and the table"
         )
-
-
-def reason(error: Exception) -> str:
-    """Why a file could not be read, in few words."""
-    if isinstance(error, PermissionError):
-        return "no permission to read it"
-    if isinstance(error, UnidentifiedImageError):
-        return "not an image, or of an unknown format"
-    return str(error) or type(error).__name__
 
 
 def write_array(path: Path, shape: tuple[int, ...], rows_from: Callable[[int], Iterable[np.ndarray]]) -> None:

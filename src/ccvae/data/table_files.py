@@ -123,7 +123,7 @@ def read_parquet(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_parquet(path)
     except ImportError:
-        raise ValueError(f"reading {path.name} takes pyarrow: pip install pyarrow, or save the table as CSV") from None
+        raise ValueError(f"reading {path.name} takes pyarrow: pip install 'ccvae[parquet]', or save the table as CSV") from None
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no file {path}") from None
     except PermissionError:
