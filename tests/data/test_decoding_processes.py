@@ -64,13 +64,13 @@ def test_a_process_that_is_killed(paths: list[Path], monkeypatch: pytest.MonkeyP
         return worker
 
     monkeypatch.setattr(subprocess, "Popen", killed)
-    with pytest.raises(RuntimeError, match=r"(?s)a process that decodes images failed, at .*0.jpg or before it: it was killed"):
+    with pytest.raises(OSError, match=r"(?s)a process that decodes images failed, at .*0.jpg or before it: it was killed"):
         list(decoded_by_processes(paths, FRAMING, 3, 2))
 
 
 def test_a_process_that_fails_says_why(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding_processes, "WORKER", "raise SystemExit('out of paper')")
-    with pytest.raises(RuntimeError, match="out of paper"):
+    with pytest.raises(OSError, match="out of paper"):
         list(decoded_by_processes(paths, FRAMING, 3, 2))
 
 

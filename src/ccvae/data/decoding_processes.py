@@ -50,7 +50,7 @@ def decoded_by_processes(paths: Sequence[Path], framing: Framing, channels: int,
         processes: how many.
 
     Raises:
-        RuntimeError: a process failed.
+        OSError: a process failed.
     """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
     shape = (framing.height, framing.width, channels)
@@ -86,7 +86,7 @@ def decoded_by_processes(paths: Sequence[Path], framing: Framing, channels: int,
             if len(content) != size:
                 complaints.seek(0)
                 said = complaints.read().decode(errors="replace").strip()[-2000:]
-                raise RuntimeError(f"a process that decodes images failed, at {path} or before it: {said or 'it was killed'}")
+                raise OSError(f"a process that decodes images failed, at {path} or before it: {said or 'it was killed'}")
             yield np.frombuffer(content, dtype=np.uint8).reshape(shape) if was_read else content.decode()
 
 
