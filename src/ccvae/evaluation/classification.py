@@ -41,11 +41,12 @@ def classification(probabilities: pd.DataFrame, y: np.ndarray, space: LabelSpace
     Returns:
         "mean": estimates by metric; "labels": estimates by label and metric; "reliability": see `reliability`.
     """
+    predicted = {label.name: columns_of(label, probabilities) for label in space}
 
     def statistics(rows: np.ndarray) -> dict[tuple[str, str], float]:
         found: dict[tuple[str, str], float] = {}
         for column, label in enumerate(space):
-            p, truth = known(label, probabilities, y[:, column], rows)
+            p, truth = known(label, predicted[label.name], y[:, column], rows)
             found |= {(label.name, metric): value for metric, value in scores(label, p, truth).items()}
         for metric in dict.fromkeys(metric for _, metric in found):
             values = [value for (_, each), value in found.items() if each == metric]
@@ -63,11 +64,16 @@ def classification(probabilities: pd.DataFrame, y: np.ndarray, space: LabelSpace
     }
 
 
-def known(label: Label, probabilities: pd.DataFrame, y: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def columns_of(label: Label, probabilities: pd.DataFrame) -> np.ndarray:
+    """A label's columns of what `predict_proba` gave."""
+    return probabilities[list(proba_columns(label))].to_numpy()
+
+
+def known(label: Label, p: np.ndarray, y: np.ndarray, rows: np.ndarray | slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
     """Predictions `(count, columns)` and truth `(count,)` of those of some rows whose label is known."""
-    rows = rows[~np.isnan(y[rows])]
-    truth = np.round(y[rows]) if isinstance(label, Binary) else y[rows]
-    return probabilities[list(proba_columns(label))].to_numpy()[rows], truth
+    p, y = p[rows], y[rows]
+    held = ~np.isnan(y)
+    return p[held], np.round(y[held]) if isinstance(label, Binary) else y[held]
 
 
 def scores(label: Label, p: np.ndarray, truth: np.ndarray) -> dict[str, float]:
@@ -157,7 +163,7 @@ def reliability(label: Label, probabilities: pd.DataFrame, y: np.ndarray) -> dic
     Returns:
         "predicted", "observed" and "rows" of every bin that has rows.
     """
-    p, truth = known(label, probabilities, y, np.arange(len(y)))
+    p, truth = known(label, columns_of(label, probabilities), y)
     if isinstance(label, Continuous):
         below = torch.special.ndtr(torch.tensor((truth - p[:, 0]) / p[:, 1])).numpy()
         levels = np.linspace(0, 1, BINS + 1)[1:-1]
@@ -188,7 +194,7 @@ def fit_temperatures(probabilities: pd.DataFrame, y: np.ndarray, space: LabelSpa
     """
     found = {}
     for column, label in enumerate(space):
-        p, truth = known(label, probabilities, y[:, column], np.arange(len(y)))
+        p, truth = known(label, columns_of(label, probabilities), y[:, column])
         if isinstance(label, Continuous):
             found[label.name] = float(np.sqrt((((truth - p[:, 0]) / p[:, 1]) ** 2).mean())) if len(truth) > 1 else 1.0
         elif len(np.unique(truth)) < 2:

@@ -16,11 +16,20 @@ from ccvae.evaluation.interventions import edited
 from ccvae.evaluation.oracle import Judge
 from ccvae.evaluation.samples import Painter, Sample
 
-__all__ = ["Pairs", "compare", "interventions_against_truth", "transfer_pairs", "transfers_against_truth"]
+__all__ = [
+    "Distances",
+    "Pairs",
+    "distances",
+    "interventions_against_truth",
+    "pooled",
+    "transfer_pairs",
+    "transfers_against_truth",
+]
 
 VISIBLE = 8 / 255
 """Difference of a colour channel from which a pixel counts as inside the region that should change."""
 DRAWS = 200
+PAINTED = ("edited", "unedited", "floor")
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,14 +58,14 @@ def transfer_pairs(sample: Sample, label: str, count: int, seed: int = 0) -> Pai
     return Pairs(sources[:pairs], targets[:pairs], truth.variants[sources[:pairs], column])
 
 
-def interventions_against_truth(model: Painter, judge: Judge, sample: Sample) -> dict[str, dict[str, Any]]:
+def interventions_against_truth(model: Painter, judge: Judge, sample: Sample) -> dict[str, dict[str, Distances]]:
     """Every label of every row flipped, beside the true picture of that.
 
     Of a label that is to hold, the true picture is not one: it may hold in several ways. The model's picture is compared with
     the one that the face has ready ("ready"), and with whichever of the label's variants it is closest to ("nearest").
 
     Returns:
-        By label: see `compare`; "ready" for all flips, "nearest" likewise where the truth has variants.
+        By label, "ready" and "nearest".
     """
     truth = sample.data.truth
     assert truth is not None
@@ -72,16 +81,14 @@ def interventions_against_truth(model: Painter, judge: Judge, sample: Sample) ->
             ready.append(pictures[0])
             nearest.append(pictures[int((pictures - picture).abs().flatten(1).mean(1).argmin())])
         found[label.name] = {
-            name: compare(judge, x, unedited, after, true, model.reconstruct(true))
+            name: distances(judge, x, unedited, after, true, model.reconstruct(true))
             for name, true in (("ready", torch.stack(ready)), ("nearest", torch.stack(nearest)))
         }
     return found
 
 
-def transfers_against_truth(
-    model: Painter, judge: Judge, sample: Sample, pairs: Mapping[str, Pairs]
-) -> dict[str, dict[str, Any]]:
-    """Every label's characteristic moved from sources to targets, beside the true picture of that: by label, see `compare`."""
+def transfers_against_truth(model: Painter, judge: Judge, sample: Sample, pairs: Mapping[str, Pairs]) -> dict[str, Distances]:
+    """Every label's characteristic moved from sources to targets, beside the true picture of that, by label."""
     truth = sample.data.truth
     assert truth is not None
     found = {}
@@ -96,7 +103,7 @@ def transfers_against_truth(
                 for source, target in zip(chosen.sources.tolist(), chosen.targets.tolist(), strict=True)
             ]
         )
-        found[name] = compare(judge, targets, model.reconstruct(targets), after, true, model.reconstruct(true))
+        found[name] = distances(judge, targets, model.reconstruct(targets), after, true, model.reconstruct(true))
     return found
 
 
@@ -117,7 +124,62 @@ def as_tensor(pixels: Sequence[np.ndarray]) -> Tensor:
     return torch.from_numpy(np.divide(np.stack(pixels), np.float32(255), dtype=np.float32)).permute(0, 3, 1, 2)
 
 
-def compare(judge: Judge, x: Tensor, unedited: Tensor, edited: Tensor, true: Tensor, floor: Tensor) -> dict[str, Any]:
+@dataclass(frozen=True, eq=False)
+class Distances:
+    """Distances of edited pictures from true ones, and of what they are to be compared with.
+
+    Args:
+        columns: by name, a number of every row; see `distances`.
+        size: numbers in a picture.
+    """
+
+    columns: Mapping[str, np.ndarray]
+    size: int
+
+    def results(self) -> dict[str, Any]:
+        """Estimates.
+
+        For "pixels" (mean absolute difference), "inside" (the same of the region that should change) and "features"
+        (Euclidean distance of the oracle's): "edited", "unedited" and "floor", mean distances from the truth of the edited
+        picture, of the unedited one, and of the model's reconstruction of the true picture, about as close as its pictures can
+        come; "relative", edited over unedited: 0 is the truth, 1 no better than not editing; "possible", floor over unedited;
+        and "to_floor", edited over floor. "outside": "moved", mean absolute difference of edited and unedited pictures
+        where nothing should change, and "reconstruction", that of input and reconstruction there. "region": share of pixels
+        that should change.
+        """
+        names = list(self.columns)
+        table = np.stack([self.columns[name] for name in names], 1)
+
+        def statistics(rows: np.ndarray) -> dict[str, float]:
+            mean = dict(zip(names, table[rows].mean(0).tolist(), strict=True))
+            found = {"region": mean["region/inside"] / self.size}
+            for kind, area in (("pixels", 1.0), ("inside", mean["region/inside"]), ("features", 1.0)):
+                edited, unedited, floor = (mean[f"{kind}/{name}"] for name in PAINTED)
+                found |= {f"{kind}/{name}": ratio(mean[f"{kind}/{name}"], area) for name in PAINTED}
+                found[f"{kind}/relative"] = ratio(edited, unedited)
+                found[f"{kind}/possible"] = ratio(floor, unedited)
+                found[f"{kind}/to_floor"] = ratio(edited, floor)
+            for name in ("moved", "reconstruction"):
+                found[f"outside/{name}"] = ratio(mean[f"outside/{name}"], mean["region/outside"])
+            return found
+
+        nested: dict[str, Any] = {}
+        for name, estimate in bootstrap(statistics, len(table), DRAWS).items():
+            kind, _, part = name.partition("/")
+            if part:
+                nested.setdefault(kind, {})[part] = estimate
+            else:
+                nested[kind] = estimate
+        return nested
+
+
+def pooled(each: Sequence[Distances]) -> Distances:
+    """Means over labels, row by row, of as many rows as each label has."""
+    rows = min(len(next(iter(one.columns.values()))) for one in each)
+    return Distances({name: np.mean([one.columns[name][:rows] for one in each], 0) for name in each[0].columns}, each[0].size)
+
+
+def distances(judge: Judge, x: Tensor, unedited: Tensor, edited: Tensor, true: Tensor, floor: Tensor) -> Distances:
     """Distances of edited pictures from true ones.
 
     Args:
@@ -126,59 +188,21 @@ def compare(judge: Judge, x: Tensor, unedited: Tensor, edited: Tensor, true: Ten
         unedited: their reconstructions, nothing edited.
         edited: the model's edited pictures.
         true: what they should be.
-        floor: the model's reconstructions of those: about as close to the truth as its pictures can come.
-
-    Returns:
-        For "pixels" (mean absolute difference) and "features" (Euclidean distance): "edited", "unedited" and "floor", their
-        mean distances from the truth, and "progress", how much of the way from "unedited" to "floor" the edit went: 1 all
-        of it, 0 none, below 0 away from the truth; NaN where there is no way to go.
-        "inside": the same progress in pixels, of the region that should change. "outside": "moved", mean absolute difference
-        of edited and unedited pictures in all other pixels, and "reconstruction", that of x and its reconstruction there.
-        "region": mean share of pixels inside.
+        floor: the model's reconstructions of those.
     """
     inside = ((true - x).abs().amax(1, keepdim=True) > VISIBLE).expand_as(x).float()
-    outside = 1 - inside
-    looks = {name: judge.look(pictures).features for name, pictures in
-             (("edited", edited), ("unedited", unedited), ("floor", floor), ("true", true))}  # fmt: skip
-    painted = {"edited": edited, "unedited": unedited, "floor": floor}
+    seen = judge.look(true).features
     columns: dict[str, np.ndarray] = {}
-    for name, pictures in painted.items():
+    for name, pictures in zip(PAINTED, (edited, unedited, floor), strict=True):
         error = (pictures - true).abs()
         columns[f"pixels/{name}"] = numbers(error.flatten(1).mean(1))
         columns[f"inside/{name}"] = numbers((error * inside).flatten(1).sum(1))
-        columns[f"features/{name}"] = np.linalg.norm(looks[name] - looks["true"], axis=1)
+        columns[f"features/{name}"] = np.linalg.norm(judge.look(pictures).features - seen, axis=1).astype(float)
     columns["region/inside"] = numbers(inside.flatten(1).sum(1))
-    columns["region/outside"] = numbers(outside.flatten(1).sum(1))
-    columns["outside/moved"] = numbers(((edited - unedited).abs() * outside).flatten(1).sum(1))
-    columns["outside/reconstruction"] = numbers(((unedited - x).abs() * outside).flatten(1).sum(1))
-    names = list(columns)
-    table = np.stack([columns[name] for name in names], 1)
-
-    def statistics(rows: np.ndarray) -> dict[str, float]:
-        sums = dict(zip(names, table[rows].mean(0).tolist(), strict=True))
-        size = x[0].numel()
-        found = {name: value for name, value in sums.items() if name.split("/")[0] in ("pixels", "features")}
-        for kind in ("pixels", "features", "inside"):
-            found[f"{kind}/progress"] = progress(sums[f"{kind}/unedited"], sums[f"{kind}/edited"], sums[f"{kind}/floor"])
-        for name in painted:
-            found[f"inside/{name}"] = ratio(sums[f"inside/{name}"], sums["region/inside"])
-        for name in ("moved", "reconstruction"):
-            found[f"outside/{name}"] = ratio(sums[f"outside/{name}"], sums["region/outside"])
-        return {**found, "region": sums["region/inside"] / size}
-
-    nested: dict[str, Any] = {}
-    for name, estimate in bootstrap(statistics, len(x), DRAWS).items():
-        kind, _, part = name.partition("/")
-        if part:
-            nested.setdefault(kind, {})[part] = estimate
-        else:
-            nested[kind] = estimate
-    return nested
-
-
-def progress(unedited: float, edited: float, floor: float) -> float:
-    """How much of the way from the unedited distance to the floor an edit went."""
-    return ratio(unedited - edited, unedited - floor) if unedited > floor else float("nan")
+    columns["region/outside"] = numbers((1 - inside).flatten(1).sum(1))
+    columns["outside/moved"] = numbers(((edited - unedited).abs() * (1 - inside)).flatten(1).sum(1))
+    columns["outside/reconstruction"] = numbers(((unedited - x).abs() * (1 - inside)).flatten(1).sum(1))
+    return Distances(columns, x[0].numel())
 
 
 def ratio(above: float, below: float) -> float:

@@ -21,6 +21,8 @@ __all__ = ["draw_evaluation"]
 MOST_ANNOTATED = 20
 """Labels with which the cells of a matrix have room for their number."""
 SMALLEST_WRITTEN = 0.05
+FEWEST_ROWS = 20
+"""Rows of a bin from which a label's line goes through it."""
 BAR = 0.26
 """Height of a bar, in inches."""
 
@@ -70,19 +72,21 @@ def charts(results: Mapping[str, Any]) -> Iterator[tuple[str, str, str, Image.Im
         flips, moves = (results["counterfactuals"][part]["labels"] for part in ("interventions", "transfers"))
         rows = {
             name: {
-                "intervention, pixels": flips[name]["nearest"]["pixels"]["progress"],
-                "intervention, features": flips[name]["nearest"]["features"]["progress"],
-                "transfer, pixels": find(moves, f"{name}.pixels.progress"),
+                "intervention": flips[name]["nearest"]["inside"]["relative"],
+                "transfer": find(moves, f"{name}.inside.relative"),
+                "reconstruction of the truth": flips[name]["nearest"]["inside"]["possible"],
+                "not editing": 1.0,
             }
             for name in flips
         }
         caption = (
-            "How much of the way from the unedited picture to the true one an edit goes: 1 is as close as the model's own "
-            "reconstruction of the true picture, 0 no closer than not editing, below 0 further away. An intervention is "
-            "compared with the nearest of the label's true variants, a transfer with the one true picture."
+            "How far edited pictures are from the true ones in the region that should change, over the distance of not editing "
+            "(the marks at 1): lower is better, 0 is the truth; the model's reconstruction of the true picture shows what its "
+            "sharpness allows. An intervention is compared with the nearest of the label's true variants, a transfer with the "
+            "one true picture."
         )
-        series = ("intervention, pixels", "intervention, features", "transfer, pixels")
-        yield "truth", "Edits beside the truth", caption, bars(rows, series, "", low=-0.5)
+        series = ("intervention", "transfer", "reconstruction of the truth")
+        yield "truth", "Edits beside the truth", caption, bars(rows, series, "not editing", high=None)
     if find(results, "classification.reliability"):
         caption = (
             "How often what is predicted with a probability comes true; on the dashed line, probabilities can be believed, "
@@ -125,9 +129,8 @@ def matrices(results: Mapping[str, Any], names: Sequence[str]) -> Image.Image:
             value = values[row, column]
             if value >= SMALLEST_WRITTEN:
                 colour = "white" if value > 0.5 else INK
-                panel.text(
-                    column, row, f"{value:.2f}"[-3:] if value < 1 else "1", ha="center", va="center", fontsize=5, color=colour
-                )
+                written = f"{value:.2f}".removeprefix("0")
+                panel.text(column, row, written, ha="center", va="center", fontsize=5, color=colour)
     return picture(figure)
 
 
@@ -135,7 +138,6 @@ def bars(
     rows: Mapping[str, Mapping[str, Any]],
     series: Sequence[str],
     mark: str,
-    low: float = 0.0,
     high: float | None = 1.0,
 ) -> Image.Image:
     """Bars of labels, one of each series beneath the other, with their intervals.
@@ -144,7 +146,6 @@ def bars(
         rows: estimates by label and series.
         series: what is drawn; what a label lacks is left out.
         mark: a plain number of each label that is marked by a line; none if empty.
-        low: least value that is drawn.
         high: highest value of the axis; as it comes if not given.
     """
     figure = blank((8, BAR * (len(series) * 0.6 + 0.5) * len(rows) + 0.8))
@@ -156,20 +157,18 @@ def bars(
         found = [row.get(name) or {} for row in rows.values()]
         values = np.array([np.nan if each.get("value") is None else each["value"] for each in found])
         shift = places + (number - (len(series) - 1) / 2) * height
-        panel.barh(shift, np.clip(values, low, None), height * 0.9, color=colour, label=name)
+        panel.barh(shift, values, height * 0.9, color=colour, label=name)
         for place, each, value in zip(shift, found, values, strict=True):
-            if each.get("low") is not None and value > low:
-                panel.plot([max(each["low"], low), each["high"]], [place, place], color=INK, linewidth=0.8)
+            if each.get("low") is not None:
+                panel.plot([each["low"], each["high"]], [place, place], color=INK, linewidth=0.8)
             if np.isfinite(value):
-                panel.text(
-                    max(value, each.get("high") or value, low), place, f"  {value:.2f}", va="center", fontsize=6, color=GREY
-                )
+                panel.text(each.get("high") or value, place, f"  {value:.2f}", va="center", fontsize=6, color=GREY)
     for place, row in zip(places, rows.values(), strict=True):
         if mark and row.get(mark) is not None:
             panel.plot([row[mark]] * 2, [place - 0.45, place + 0.45], color=INK, linewidth=1.2)
     panel.set_yticks(places, list(rows))
     panel.set_ylim(len(rows) - 0.4, -0.6)
-    panel.set_xlim(low, None if high is None else high * 1.08)
+    panel.set_xlim(0, None if high is None else high * 1.08)
     panel.tick_params(labelsize=8, colors=INK, length=0)
     panel.spines[["top", "right", "left"]].set_visible(False)
     panel.spines["bottom"].set_color(PALE)
@@ -189,7 +188,10 @@ def reliability(results: Mapping[str, Any]) -> Image.Image:
         titled(panel, title)
         panel.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle="--")
         for each in labels.values():
-            panel.plot(each["predicted"], nan(each["observed"]), color=BLUE, alpha=0.3, linewidth=0.8)
+            points = zip(each["predicted"], nan(each["observed"]), each["rows"], strict=True)
+            often = [(predicted, observed) for predicted, observed, rows in points if rows >= FEWEST_ROWS]
+            if often:
+                panel.plot(*zip(*often, strict=True), color=BLUE, alpha=0.3, linewidth=0.8)
         panel.plot(*pooled(labels), color=BLUE, linewidth=2, marker="o", markersize=3)
         panel.set_xlabel("predicted")
         panel.set_ylabel("came true", fontsize=7, color=GREY)

@@ -16,7 +16,7 @@ import pandas as pd
 from ccvae.data.dataset import Dataset
 from ccvae.evaluation.characteristics import leakage, self_consistency, transfers_by_variant, variant_reading
 from ccvae.evaluation.classification import classification, fit_temperatures, tempered, write_temperatures
-from ccvae.evaluation.counterfactuals import interventions_against_truth, transfer_pairs, transfers_against_truth
+from ccvae.evaluation.counterfactuals import interventions_against_truth, pooled, transfer_pairs, transfers_against_truth
 from ccvae.evaluation.generation import conditional_generation
 from ccvae.evaluation.intervals import Estimate, average, mean_estimates, plain, share_estimate
 from ccvae.evaluation.interventions import flip_matrix, label_dependence, set_matrix, traversal_matrix
@@ -290,12 +290,16 @@ class Evaluation:
         flips = interventions_against_truth(model, self.judge, sample)
         pairs = {name: transfer_pairs(self.sample, name, self.config.truth_rows) for name in self.data.space.names}
         transfers = transfers_against_truth(model, self.judge, self.sample, pairs)
+        kinds = ("ready", "nearest")
         return {
             "interventions": {
-                "mean": {kind: mean_of([each[kind] for each in flips.values()]) for kind in ("ready", "nearest")},
-                "labels": flips,
+                "mean": {kind: pooled([each[kind] for each in flips.values()]).results() for kind in kinds},
+                "labels": {name: {kind: each[kind].results() for kind in kinds} for name, each in flips.items()},
             },
-            "transfers": {"mean": mean_of(list(transfers.values())), "labels": transfers},
+            "transfers": {
+                "mean": pooled(list(transfers.values())).results(),
+                "labels": {name: each.results() for name, each in transfers.items()},
+            },
         }
 
     def characteristics(self) -> dict[str, Any]:
@@ -324,13 +328,10 @@ class Evaluation:
 
     def realism(self) -> dict[str, Any]:
         """Distances of distributions."""
-        return realism(
-            self.painter(),
-            self.judge,
-            self.train.first(self.config.pictures),
-            self.sample.first(self.config.pictures),
-            self.config.seed,
-        )
+        model, pictures = self.painter(), self.config.pictures
+        if len(self.sample) < 4:
+            raise Skipped(f"{len(self.sample)} rows are too few to compare two halves of")
+        return realism(model, self.judge, self.train, self.sample, pictures, self.config.seed)
 
 
 def oracle_hits(data: Dataset, y: np.ndarray, opinion: Opinion) -> np.ndarray:

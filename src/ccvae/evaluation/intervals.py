@@ -108,8 +108,9 @@ def with_interval(value: float, drawn: np.ndarray, rows: int) -> Estimate:
     if not len(drawn) or not np.isfinite(value):
         return Estimate(value, float("nan"), float("nan"), rows)
     low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) + value - drawn.mean()
-    # a share stays one
-    low, high = max(low, min(drawn.min(), value)), min(high, max(drawn.max(), value))
+    # a share stays one, and a distance a distance
+    low = max(low, 0.0) if drawn.min() >= 0 else low
+    high = min(high, 1.0) if drawn.max() <= 1 else high
     return Estimate(float(value), float(low), float(high), rows)
 
 

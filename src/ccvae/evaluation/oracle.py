@@ -44,7 +44,6 @@ WEIGHTS = "oracle.safetensors"
 FEATURES = 256
 DROPOUT = 0.2
 COARSEST_SIDE, FINEST_SIDE = 4, 32
-LARGEST_BLUR = 0.5
 ROWS_AT_ONCE = 64
 
 
@@ -62,12 +61,12 @@ class OracleConfig:
         seed: of weights, batches and blur.
     """
 
-    epochs: int = 10
+    epochs: int = 12
     least_steps: int = 300
     width: int = 48
     batch_size: int = 128
     learning_rate: float = 4e-3
-    blur: float = 0.25
+    blur: float = 0.6
     seed: int = 0
 
 
@@ -256,10 +255,10 @@ def difference(label: Label, before: Opinion, after: Opinion) -> np.ndarray:
 
 
 def soften(x: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """Images of which a share is mixed with its own 3×3 mean, from a little to half."""
+    """Images of which a share is mixed with its own 3×3 mean, from a little to wholly."""
     blurred = avg_pool2d(x, 3, 1, 1, count_include_pad=False)
     drawn = torch.rand(2, len(x), 1, 1, 1, generator=generator)
-    return torch.lerp(x, blurred, LARGEST_BLUR * drawn[0] * (drawn[1] < share))
+    return torch.lerp(x, blurred, drawn[0] * (drawn[1] < share))
 
 
 def train(data: Dataset, config: OracleConfig, progress: bool = False) -> Oracle:

@@ -54,25 +54,36 @@ def kernel_distance(real: np.ndarray, other: np.ndarray, seed: int = 0) -> tuple
     return float(mean), float(deviation)
 
 
-def realism(model: Painter, judge: Judge, train: Sample, test: Sample, seed: int = 0) -> dict[str, Any]:
-    """Distances from the test rows' features, of equally many pictures of each kind.
+def realism(model: Painter, judge: Judge, train: Sample, test: Sample, most: int = 2000, seed: int = 0) -> dict[str, Any]:
+    """Distances from real rows' features, of equally many pictures of each kind.
+
+    Args:
+        model: the model.
+        judge: whose features are compared.
+        train: rows that the judge may have learned from.
+        test: rows that it has not.
+        most: pictures of each kind, if half of the rows are as many.
+        seed: of what is generated.
 
     Returns:
-        "generated": of new pictures under no condition; "reconstructed": of the test rows as the model sees them; "floor": of
-        training rows, which is what a perfect model would reach. Each with "frechet", "kernel" and "kernel_deviation".
-        "pictures": how many of each; "features": how many numbers they are compared by.
+        "generated": of new pictures under no condition; "reconstructed": of the rows themselves as the model sees them;
+        "floor": of other real rows, which is what a perfect model would reach; "training": of training rows, to which the
+        oracle's features are partial. Each with "frechet", "kernel" and "kernel_deviation". "pictures": how many of each;
+        "features": how many numbers they are compared by.
     """
-    count = min(len(train), len(test))
-    test, train = test.first(count), train.first(count)
-    x = test.x
-    real = judge.look(x).features
-    others = {
+    count = min(len(train), len(test) // 2, most)
+    if count < 2:
+        raise ValueError(f"realism: {len(test)} rows are too few to compare two halves of; choose a split with more")
+    rows, others, training = test.first(count), Sample(test.data, test.rows[count : 2 * count]), train.first(count)
+    real = judge.look(rows.x).features
+    looks = {
         "generated": judge.look(model.generate(count, None, seed)).features,
-        "reconstructed": judge.look(model.reconstruct(x)).features,
-        "floor": judge.look(train.x).features,
+        "reconstructed": judge.look(model.reconstruct(rows.x)).features,
+        "floor": judge.look(others.x).features,
+        "training": judge.look(training.x).features,
     }
     found: dict[str, Any] = {}
-    for name, features in others.items():
+    for name, features in looks.items():
         mean, deviation = kernel_distance(real, features, seed)
         found[name] = {"frechet": frechet_distance(real, features), "kernel": mean, "kernel_deviation": deviation}
     return {**found, "pictures": count, "features": real.shape[1]}

@@ -15,6 +15,9 @@ from ccvae.run import writing
 
 __all__ = ["write_evaluation"]
 
+RESTS_ON_THE_ORACLE = ("Generation", "Interventions", "Truth", "Characteristics", "Realism")
+"""Groups of the summary with numbers that are an oracle's."""
+
 
 def write_evaluation(folder: str | Path, results: Mapping[str, Any]) -> Path:
     """Write a run's `evaluation.html`, and its charts into `figures/`.
@@ -66,31 +69,30 @@ def warnings_part(results: Mapping[str, Any]) -> str:
 
 
 def summary_parts(results: Mapping[str, Any]) -> Iterator[str]:
-    """Tables of the summary, one a group."""
-    from ccvae.report import cell_text, table_part
+    """Tables of the summary, one a group, that break their sentences over lines."""
+    from ccvae.report import cell_text, text_part
 
     rows = results["summary"]
     for group in dict.fromkeys(row["group"] for row in rows):
-        chosen = [row for row in rows if row["group"] == group]
+        lines = []
+        for row in [row for row in rows if row["group"] == group]:
+            value, low, high = (cell_text(row[name], row["digits"]) for name in ("value", "low", "high"))
+            cells = [row["title"], value, "–" if row["low"] is None else f"{low} to {high}", row["better"]]
+            sentence = f'<td style="white-space: normal">{escape(row["meaning"])}</td>'
+            lines.append(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}{sentence}</tr>")
+        head = "".join(f"<th>{title}</th>" for title in ("", "value", "95 % interval", "better", "what it says"))
+        note = f"<p>{escape(oracle_note(results))}</p>" if group in RESTS_ON_THE_ORACLE else ""
+        table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+        yield text_part(group, f'{note}<div class="table">{table}</div>')
 
-        def number(value: float | None, digits: int) -> str:
-            return "–" if value is None else cell_text(float(value), digits)
 
-        table = pd.DataFrame(
-            {
-                "value": [number(row["value"], row["digits"]) for row in chosen],
-                "95 % interval": [
-                    "–"
-                    if row["low"] is None
-                    else f"{number(row['low'], row['digits'])} to {number(row['high'], row['digits'])}"
-                    for row in chosen
-                ],
-                "better": [row["better"] for row in chosen],
-                "what it says": [row["meaning"] for row in chosen],
-            },
-            index=pd.Index([row["title"] for row in chosen], name=""),
-        )
-        yield table_part(group, "", table)
+def oracle_note(results: Mapping[str, Any]) -> str:
+    """How far the oracle can be trusted."""
+    share, after = (find(results, f"oracle.mean.{name}.value") for name in ("accuracy", "reconstructed"))
+    if share is None:
+        return ""
+    blurred = "" if after is None else f", and {after:.1%} of them on the model's reconstructions of the same inputs"
+    return f"Judged by an oracle that never met the model; it reads {share:.1%} of the labels of real inputs rightly{blurred}."
 
 
 def label_parts(results: Mapping[str, Any]) -> Iterator[str]:
@@ -127,17 +129,31 @@ def label_parts(results: Mapping[str, Any]) -> Iterator[str]:
             None,
         ),
         "Edits beside the truth, by label": (
-            "Interventions beside the nearest true picture: progress as in the figure, in pixels, in the region that should "
-            "change, and in features; change outside: mean change of a channel where nothing should change, beside the error "
-            "of a mere reconstruction there; region: share of pixels that should change.",
+            "Interventions beside the nearest true picture: distance over that of not editing (0 is the truth, 1 no better "
+            "than that), in the region that should change, at best (the model's reconstruction of the true picture), and in "
+            "features; change outside: mean change of a channel where nothing should change, beside the error of a mere "
+            "reconstruction there; region: share of pixels that should change.",
             "counterfactuals.interventions.labels",
             {
-                "progress": "nearest.pixels.progress",
-                "progress inside": "nearest.inside.progress",
-                "progress in features": "nearest.features.progress",
+                "inside": "nearest.inside.relative",
+                "inside, at best": "nearest.inside.possible",
+                "features": "nearest.features.relative",
+                "features, at best": "nearest.features.possible",
                 "change outside": "ready.outside.moved",
                 "reconstruction error outside": "ready.outside.reconstruction",
                 "region": "ready.region",
+            },
+        ),
+        "Transfers beside the truth, by label": (
+            "The same of transfers.",
+            "counterfactuals.transfers.labels",
+            {
+                "inside": "inside.relative",
+                "inside, at best": "inside.possible",
+                "features": "features.relative",
+                "features, at best": "features.possible",
+                "change outside": "outside.moved",
+                "region": "region",
             },
         ),
         "Characteristics by label": (
@@ -178,7 +194,8 @@ def label_parts(results: Mapping[str, Any]) -> Iterator[str]:
     for title, (sentence, path, columns) in tables.items():
         rows = find(results, path)
         if rows:
-            yield table_part(title, sentence, label_table(rows, columns))
+            note = f" {oracle_note(results)}" if "oracle" in sentence and not path.startswith("oracle") else ""
+            yield table_part(title, sentence + note, label_table(rows, columns))
 
 
 def label_table(rows: Mapping[str, Mapping[str, Any]], columns: Mapping[str, str] | None) -> pd.DataFrame:
