@@ -22,10 +22,11 @@ REPOSITORY = Path(__file__).parents[1]
 SOURCE = REPOSITORY / "src" / "ccvae"
 
 LAYERS = (
-    "label_cells", "label_kinds", "labels", "config", "likelihoods", "networks",
+    "label_cells", "label_kinds", "labels", "config", "likelihoods", "layers", "networks", "allocation",
     "tilted_normal", "label_blocks", "binary_blocks", "categorical_blocks", "continuous_blocks",
-    "model", "bound", "interventions",
-    "data", "run", "grids", "charts", "training", "baselines", "evaluation",
+    "shares", "model", "bound", "interventions", "counterfactuals", "editing_terms",
+    "data", "run", "grids", "charts", "pages", "parallel", "callbacks", "optimisation", "sums", "training",
+    "baselines", "evaluation",
     "choices", "figures", "report",
     "estimator", "export", "studio", "commands", "picture_commands", "cli",
 )  # fmt: skip

@@ -147,7 +147,8 @@ def test_counterfactual_says_otherwise_just_so(model, images, label, probability
 
 def test_counterfactual_is_the_nearest(model, images):
     """No block of the same probability among many random ones is nearer."""
-    from ccvae.interventions import block_of, block_scale
+    from ccvae.counterfactuals import block_scale
+    from ccvae.interventions import block_of
 
     found = model.counterfactual(images[:4], "corner", "low", probability=0.8)
     posterior = model.encode(images[:4])

@@ -15,7 +15,8 @@ from ccvae.figures import draw_all
 from ccvae.grids import write_picture
 from ccvae.labels import Binary, Categorical, LabelSpace
 from ccvae.model import CCVAE
-from ccvae.report import accuracies, bound_table, figure_part, label_table, page, table_part, text_part, write_report
+from ccvae.pages import figure_part, page, table_part, text_part
+from ccvae.report import accuracies, bound_table, label_table, write_report
 from conftest import squares
 
 VOID = {"meta", "img", "link", "br"}

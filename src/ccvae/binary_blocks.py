@@ -11,8 +11,8 @@ from torch.distributions import Bernoulli
 from torch.nn.functional import logsigmoid
 
 from ccvae import labels as label_kinds
-from ccvae.label_blocks import FIRST_DISTANCE, SMALLEST_SLOPE, DiscreteBlocks, Expectations, TiltedPosterior
-from ccvae.tilted_normal import log_normaliser, tilted_normal
+from ccvae.label_blocks import FIRST_DISTANCE, SMALLEST_SLOPE, DiscreteBlocks, Expectations, TiltedPosterior, full_precision
+from ccvae.tilted_normal import log_normaliser, on_accelerator, tilted_normal
 
 __all__ = ["BinaryBlocks"]
 
@@ -79,6 +79,7 @@ class BinaryBlocks(DiscreteBlocks):
         alpha, beta, _ = self.section(mu, sigma)
         return torch.stack([log_normaliser(alpha, -beta), log_normaliser(alpha, beta)], -1).softmax(-1)
 
+    @full_precision
     def tilt(self, mu: Tensor, sigma: Tensor, y: Tensor, noise: Tensor, uniform: Tensor) -> TiltedPosterior:
         """q(z_i|x,y_i): tilted Normals along the label map's direction, white noise across it.
 
@@ -89,15 +90,10 @@ class BinaryBlocks(DiscreteBlocks):
         drawn_from = torch.stack([uniform >= present, uniform < present], -1)  # the value, which only soft labels leave open
         others = (~observed[..., None] | (share > 0)) & ~drawn_from
         # the tilt by value 0 is that by value 1 with e reversed, at −beta
-        sign = beta.new_tensor([-1.0, 1.0])
+        sign = torch.arange(-1, 2, 2, dtype=beta.dtype, device=beta.device)
         slope, offset = alpha[..., None].expand_as(share).flatten(), (sign * beta[..., None]).flatten()
         level = torch.stack([(1 - uniform) / (1 - present), uniform / present], -1).flatten()
-        drawn, other = (mask.flatten().nonzero()[:, 0] for mask in (drawn_from, others))
-        quantities = (
-            slope.new_zeros(5, len(slope))
-            .index_copy(1, drawn, tilted_normal(slope[drawn], offset[drawn], level[drawn]))
-            .index_copy(1, other, tilted_normal(slope[other], offset[other]))
-        )
+        quantities = tilted_where(slope, offset, level, drawn_from.flatten(), others.flatten())
         log_mass, mean, square, log_sigmoid, e = quantities.view(5, *share.shape)
         given = Expectations(
             log_evidence=log_mass,
@@ -112,3 +108,26 @@ class BinaryBlocks(DiscreteBlocks):
             log_ratio=self.log_ratio(mu, sigma, weight, given),
             noise=noise + along * exchange[..., None],
         )
+
+
+def tilted_where(slope: Tensor, offset: Tensor, level: Tensor, drawn: Tensor, other: Tensor) -> Tensor:
+    """What `tilted_normal` gives of some rows with draws and of others without, `(5, rows)`; of the rest it may be
+    anything finite, and a row without a draw has 0 for it.
+
+    Args:
+        slope: `(rows,)`.
+        offset: likewise.
+        level: likewise.
+        drawn: which rows with draws, `(rows,)`.
+        other: which rows without, none of those.
+    """
+    if on_accelerator(slope):
+        # it would have to be waited for to know which rows they are; to it, all of them cost no more
+        quantities = tilted_normal(slope, offset, torch.where(drawn, level, 0.5))
+        return torch.cat([quantities[:4], torch.where(drawn, quantities[4:], 0)])
+    with_draws, without = drawn.nonzero()[:, 0], other.nonzero()[:, 0]
+    return (
+        slope.new_zeros(5, len(slope))
+        .index_copy(1, with_draws, tilted_normal(slope[with_draws], offset[with_draws], level[with_draws]))
+        .index_copy(1, without, tilted_normal(slope[without], offset[without]))
+    )

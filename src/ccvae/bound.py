@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from ccvae.model import CCVAE
+from ccvae.shares import Share
 
 __all__ = ["Bound", "bound"]
 
@@ -34,7 +35,7 @@ class Bound:
     """Lower bound on log p(x, y_O), term by term: each `(batch,)`, in nats.
 
     Beside them, `evidence` is log q(y_i|x) label by label, 0 where missing, `(batch, labels)`: its sum is the classification
-    term. The paper's estimator knows the sum only.
+    term. The paper's estimator knows the sum only. `posterior` is q(z|x).
     """
 
     reconstruction: Tensor
@@ -42,6 +43,7 @@ class Bound:
     style: Tensor
     classification: Tensor
     evidence: Tensor | None = None
+    posterior: Normal | None = None
 
     @property
     def total(self) -> Tensor:
@@ -71,7 +73,14 @@ class Bound:
         return {name: getattr(self, name) for name in names}
 
 
-def bound(model: CCVAE, x: Tensor, y: Tensor, estimator: str = "exact", generator: torch.Generator | None = None) -> Bound:
+def bound(
+    model: CCVAE,
+    x: Tensor,
+    y: Tensor,
+    estimator: str = "exact",
+    generator: torch.Generator | None = None,
+    share: Share | None = None,
+) -> Bound:
     """Bound on log p(x, y_O) of a batch.
 
     Args:
@@ -80,6 +89,7 @@ def bound(model: CCVAE, x: Tensor, y: Tensor, estimator: str = "exact", generato
         y: labels `(batch, labels)`, NaN where missing.
         estimator: "exact", or "paper" for the paper's importance-weighted one.
         generator: source of the noise; torch's global one if not given.
+        share: which rows of a whole batch these are; the noise is then theirs out of the whole batch's, whoever has the others.
 
     Raises:
         ValueError: shapes disagree or the estimator is unknown.
@@ -89,18 +99,18 @@ def bound(model: CCVAE, x: Tensor, y: Tensor, estimator: str = "exact", generato
             f"labels: expected shape ({len(x)}, {len(model.space)}) beside {len(x)} inputs, found {tuple(y.shape)}"
         )
     if estimator == "exact":
-        return exact_bound(model, x, y, generator)
+        return exact_bound(model, x, y, generator, share or Share(len(x)))
     if estimator == "paper":
-        return paper_bound(model, x, y, generator)
+        return paper_bound(model, x, y, generator, share or Share(len(x)))
     raise ValueError(f"estimator: expected exact or paper, found {estimator!r}")
 
 
-def exact_bound(model: CCVAE, x: Tensor, y: Tensor, generator: torch.Generator | None = None) -> Bound:
+def exact_bound(model: CCVAE, x: Tensor, y: Tensor, generator: torch.Generator | None, share: Share) -> Bound:
     """The bound with one sample of z for the reconstruction, and all else exact."""
     posterior = model.posterior(x)
     mu, sigma = posterior.loc, posterior.scale
-    noise = torch.empty_like(mu).normal_(generator=generator)
-    uniform = torch.empty_like(y, dtype=mu.dtype).uniform_(generator=generator)
+    noise = mu.new_empty(share.total, mu.shape[1]).normal_(generator=generator)[share.rows]
+    uniform = mu.new_empty(share.total, y.shape[1]).uniform_(generator=generator)[share.rows]
     tilted_noise = noise.clone()
     labels, evidence = mu.new_zeros(len(x)), mu.new_zeros(y.shape)
     for block in model.label_blocks():
@@ -115,6 +125,7 @@ def exact_bound(model: CCVAE, x: Tensor, y: Tensor, generator: torch.Generator |
         style=style_term(model, posterior),
         classification=evidence.sum(-1),
         evidence=evidence,
+        posterior=posterior,
     )
 
 
@@ -124,18 +135,20 @@ def style_term(model: CCVAE, posterior: Normal) -> Tensor:
     return (1 + 2 * sigma.log() - mu**2 - sigma**2).sum(-1) / 2
 
 
-def paper_bound(model: CCVAE, x: Tensor, y: Tensor, generator: torch.Generator | None = None) -> Bound:
+def paper_bound(model: CCVAE, x: Tensor, y: Tensor, generator: torch.Generator | None, share: Share) -> Bound:
     """The bound as the paper estimates it: one z ~ q(z|x), weighted by q(y_O|z_c) / q(y_O|x).
 
     q(y_O|x) is the mean of 100 more samples of the whole label vector; the weight's numerator sees a detached z_c (appendix
     C.3.1); missing labels are enumerated, each by itself, and continuous ones sampled. Kept for comparison.
     """
     posterior = model.posterior(x)
-    noise = torch.empty_like(posterior.loc).normal_(generator=generator)
+    noise = posterior.loc.new_empty(share.total, posterior.loc.shape[1]).normal_(generator=generator)[share.rows]
     z = posterior.loc + posterior.scale * noise
-    many = torch.empty(PAPER_SAMPLES, *z.shape, dtype=z.dtype, device=z.device).normal_(generator=generator)
+    many = z.new_empty(PAPER_SAMPLES, share.total, z.shape[1]).normal_(generator=generator)[:, share.rows]
     many = posterior.loc + posterior.scale * many
     log_given_z, log_given_samples, labels = z.new_zeros(len(x)), z.new_zeros(PAPER_SAMPLES, len(x)), z.new_zeros(len(x))
+    # numbers drawn here are for these rows alone: from a source that other processes have too, they would repeat theirs
+    alone = generator if share.processes == 1 else None
     for block in model.label_blocks():
         y_block, z_block = y[:, block.columns], z[:, block.latents]
         observed = ~y_block.isnan()
@@ -145,7 +158,7 @@ def paper_bound(model: CCVAE, x: Tensor, y: Tensor, generator: torch.Generator |
         log_posterior = Normal(
             posterior.loc[:, block.latents], posterior.scale[:, block.latents], validate_args=False
         ).log_prob(z_block)
-        log_ratio = torch.where(observed, block.log_joint_ratio(z_block, known), block.expected_joint_ratio(z_block, generator))
+        log_ratio = torch.where(observed, block.log_joint_ratio(z_block, known), block.expected_joint_ratio(z_block, alone))
         labels = labels + log_ratio.sum(-1) - log_posterior.sum((-2, -1))
     log_evidence = log_given_samples.logsumexp(0) - math.log(PAPER_SAMPLES)
     weight = (log_given_z - log_evidence).exp()
@@ -156,4 +169,5 @@ def paper_bound(model: CCVAE, x: Tensor, y: Tensor, generator: torch.Generator |
         labels=weight * labels,
         style=weight * log_style.sum(-1),
         classification=log_evidence,
+        posterior=posterior,
     )

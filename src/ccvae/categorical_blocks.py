@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical
-from torch.nn.functional import log_softmax, one_hot
+from torch.nn.functional import log_softmax
 
 from ccvae import labels as label_kinds
-from ccvae.label_blocks import FIRST_DISTANCE, SMALLEST_SLOPE, DiscreteBlocks, Expectations, TiltedPosterior
+from ccvae.label_blocks import FIRST_DISTANCE, SMALLEST_SLOPE, DiscreteBlocks, Expectations, TiltedPosterior, full_precision
 
 __all__ = ["CategoricalBlocks"]
 
@@ -51,6 +51,7 @@ class CategoricalBlocks(DiscreteBlocks):
         self.register_buffer("nodes", nodes.to(torch.get_default_dtype()), persistent=False)
         self.register_buffer("log_node_weights", weights.log().to(torch.get_default_dtype()), persistent=False)
 
+    @full_precision
     def logits(self, z: Tensor) -> Tensor:
         """W z_i + b, `(…, labels, C)`."""
         return torch.einsum("lcd,...ld->...lc", self.weight, z) + self.bias
@@ -76,6 +77,7 @@ class CategoricalBlocks(DiscreteBlocks):
         centred = self.weight - self.weight.mean(1, keepdim=True)
         return centred[torch.arange(y.shape[-1], device=y.device).expand_as(y), y.long()]
 
+    @full_precision
     def log_node_label_map(self, mu: Tensor, sigma: Tensor) -> Tensor:
         """Log q(y|z) at every node: `(batch, labels, C, nodes)`."""
         slope = self.weight * sigma[..., None, :]
@@ -87,8 +89,9 @@ class CategoricalBlocks(DiscreteBlocks):
 
     def weights(self, y: Tensor) -> Tensor:
         """1 for the class observed."""
-        return one_hot(y.nan_to_num().long(), self.log_prior.shape[-1]).to(y.dtype)
+        return (y[..., None] == torch.arange(self.log_prior.shape[-1], device=y.device)).to(y.dtype)
 
+    @full_precision
     def tilt(self, mu: Tensor, sigma: Tensor, y: Tensor, noise: Tensor, uniform: Tensor) -> TiltedPosterior:
         """q(z_i|x,y_i), by weights of the block's nodes."""
         observed, share = ~y.isnan(), self.weights(y)

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 
 from ccvae import commands, picture_commands
+from ccvae.allocation import keep_memory
 
 __all__ = ["main"]
 
@@ -29,7 +30,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, 1 after a check that found problems, 2 for what the user can mend, 130
     after Ctrl-C.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments is None:  # the process is this command's own
+        keep_memory()
+        arguments = sys.argv[1:]
     verb = next((verb for verb in VERBS if arguments[: len(verb.split())] == verb.split()), None)
     if verb is None:
         asked_for_help = not arguments or arguments[0] in ("-h", "--help")

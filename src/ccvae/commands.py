@@ -51,24 +51,29 @@ def train(
 
     from ccvae.data.source import open_data
     from ccvae.model import CCVAE
+    from ccvae.parallel import is_first_process, leave
     from ccvae.run import check_free, check_resumable, load
     from ccvae.training import Interrupted, classification_weight, fit
 
     out = out or Path("runs") / Path(source).stem
-    # Lightning sets this to INFO when imported
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    first = is_first_process()  # of the processes that train together; the others neither write nor speak
+    # Lightning sets these to INFO when imported
+    for source_of_messages in ("lightning.pytorch", "lightning.fabric.utilities.distributed"):
+        logging.getLogger(source_of_messages).setLevel(logging.WARNING)
     settings = {"data": {"source": source, **asdict(data)}}
     if resume:
         check_resumable(out, settings | {"model": asdict(model), "training": asdict(training)})
-    elif not dry_run:
+    elif first and not dry_run:
         check_free(out)
     dataset = open_data(source, data)
-    tell(described(dataset))
+    if first:
+        tell(described(dataset))
     torch.manual_seed(training.seed)
     fresh = load(out) if resume else CCVAE(dataset.space, dataset.input_shape, model)
     weight = classification_weight(fresh, training)
     size = sum(parameter.numel() for parameter in fresh.parameters())
-    tell(f"model: {size:,} parameters, {fresh.config.latent_dim} latents; log q(y|x) weighs {weight:,.0f}")
+    if first:
+        tell(f"model: {size:,} parameters, {fresh.config.latent_dim} latents; log q(y|x) weighs {weight:,.0f}")
     if dry_run:
         tell("dry run: nothing was written")
         return
@@ -77,9 +82,13 @@ def train(
         fit(fresh, dataset, out, training, resume=resume, settings=settings, loggers=loggers(out, tensorboard))
     except Interrupted as interrupt:
         raise KeyboardInterrupt(str(interrupt)) from None
+    if not first:
+        leave()
+        return
     tell(f"trained in {time.monotonic() - started:.0f} s; model, settings and metrics are in {out}")
     if figures:
         draw(out, dataset)
+    leave()
 
 
 def report(run: Path) -> None:
@@ -126,18 +135,19 @@ def predict(run: Path, images: list[Path] | Path | None = None, out: Path | None
     tell(f"{len(table)} rows in {out}")
 
 
-def evaluate(run: Path, split: str = "test", settings: EvaluationConfig = EVALUATION) -> None:
+def evaluate(run: Path, split: str = "test", settings: EvaluationConfig = EVALUATION, device: str = "auto") -> None:
     """Measure a run's model: write metrics.json and evaluation.html, and print what to look at first.
 
     Args:
         run: run folder.
         split: of the run's own data: "train", "validation" or "test".
         settings: on how many rows each thing is measured.
+        device: where the model computes, in torch's words ("cpu", "cuda"); "auto" is a GPU, if there is one.
     """
     from ccvae.evaluation import evaluate_run
     from ccvae.evaluation.compare import comparison
 
-    results = evaluate_run(run, data_of(run), split, settings)
+    results = evaluate_run(run, data_of(run), split, settings, device=device)
     sys.stdout.write(comparison({run.name: results}).to_string(index=False) + "\n")
     tell(f"page: {run / 'evaluation.html'}")
 

@@ -80,8 +80,13 @@ class TrainConfig:
         classification_weight: weight of log q(y|x) in what is maximised; 1 is the bound itself. None is 1 for the paper's
             estimator, and for the exact one a tenth of the number of input elements over the likelihood's scale: the labels
             then have a like say whatever the inputs' size and units.
+        intervention_weight: weight of how far the encoder misreads what interventions set (see `ccvae.editing_terms`): it makes
+            edits and conditions show, at the price of a few nats. 0 is the bound alone. None is 0 for the paper's estimator,
+            and for the exact one 0.07 % of the number of input elements over the likelihood's scale.
         label_weights: further weights of log q(y|x) by label, such as of labels that matter more; 1 for those not named.
         kl_weight: weight of all that is neither reconstruction nor classification; 1 is the bound itself.
+        elsewhere_weight: further weight of what is kept in the style, and in blocks of binary labels that do not hold. 1 is the
+            bound itself; above, how labels show moves into their own blocks, and pictures blur.
         kl_warmup: share of all steps over which `kl_weight` grows from zero.
         patience: epochs without a better validation bound after which training stops; 0 never stops early.
         seed: of initial weights, batches and noise.
@@ -102,8 +107,10 @@ class TrainConfig:
     gradient_clip: float = 0.0
     estimator: str = "exact"
     classification_weight: float | None = None
+    intervention_weight: float | None = None
     label_weights: dict[str, float] = field(default_factory=dict)
     kl_weight: float = 1.0
+    elsewhere_weight: float = 1.0
     kl_warmup: float = 0.0
     patience: int = 0
     seed: int = 0
@@ -125,8 +132,10 @@ class TrainConfig:
         check_whole("patience", self.patience, least=0)
         for name in ("weight_decay", "gradient_clip", "kl_weight"):
             check_range(name, getattr(self, name), least=0)
-        if self.classification_weight is not None:
-            check_range("classification_weight", self.classification_weight, least=0)
+        check_range("elsewhere_weight", self.elsewhere_weight, least=1)
+        for name in ("classification_weight", "intervention_weight"):
+            if getattr(self, name) is not None:
+                check_range(name, getattr(self, name), least=0)
         for name, weight in self.label_weights.items():
             check_range(f"label_weights of {name}", weight, least=0)
         if self.label_weights and self.estimator != "exact":

@@ -15,23 +15,40 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
 from torch.nn.functional import softplus
 
-__all__ = ["DiscreteBlocks", "Expectations", "LabelBlocks", "TiltedPosterior"]
+__all__ = ["DiscreteBlocks", "Expectations", "LabelBlocks", "TiltedPosterior", "full_precision"]
 
 Part = TypeVar("Part")
+Blocks = TypeVar("Blocks")
+Others = ParamSpec("Others")
+Result = TypeVar("Result")
 
 SMALLEST_SCALE = 1e-3
 SMALLEST_SLOPE = 1e-12
 FIRST_DISTANCE = 2.0
 """How far from zero the conditional priors' means begin."""
+
+
+def full_precision(
+    method: Callable[Concatenate[Blocks, Tensor, Others], Result],
+) -> Callable[Concatenate[Blocks, Tensor, Others], Result]:
+    """A method whose products of matrices mixed precision leaves in its inputs' precision, as it does all else here."""
+
+    @wraps(method)
+    def unmixed(blocks: Blocks, first: Tensor, /, *args: Others.args, **others: Others.kwargs) -> Result:
+        with torch.autocast(first.device.type, enabled=False):
+            return method(blocks, first, *args, **others)
+
+    return unmixed
 
 
 @dataclass(frozen=True)
@@ -170,6 +187,12 @@ class DiscreteBlocks(LabelBlocks, ABC):
         labels = torch.arange(y.shape[-1], device=y.device).expand_as(y)
         value = (y + 0.5).floor().long()
         return Normal(self.prior_loc[labels, value], self.prior_scale[labels, value], validate_args=False)
+
+    def divergence(self, mu: Tensor, sigma: Tensor, value: int) -> Tensor:
+        """KL( q(z_i|x) || p(z_i|y_i) ) of one value: `(batch, labels)` nats."""
+        loc, scale = self.prior_loc[:, value], self.prior_scale[:, value]
+        each = (scale / sigma).log() + ((sigma**2 + (mu - loc) ** 2) / scale**2 - 1) / 2
+        return each.sum(-1)
 
     @abstractmethod
     def weights(self, y: Tensor) -> Tensor:

@@ -51,7 +51,7 @@ class Laplace(Likelihood):
 
     def log_prob(self, decoded: Tensor, x: Tensor) -> Tensor:
         """Log density, `(batch,)` nats."""
-        distance = (x - self.mean(decoded)).abs().flatten(1).sum(1)
+        distance = sum_of_elements((x - self.mean(decoded)).abs())
         return -distance / self.scale - x[0].numel() * torch.log(2 * self.scale)
 
 
@@ -60,7 +60,7 @@ class Normal(Likelihood):
 
     def log_prob(self, decoded: Tensor, x: Tensor) -> Tensor:
         """Log density, `(batch,)` nats."""
-        distance = (x - self.mean(decoded)).square().flatten(1).sum(1)
+        distance = sum_of_elements((x - self.mean(decoded)).square())
         return -distance / (2 * self.scale.square()) - x[0].numel() * torch.log(self.scale * math.sqrt(2 * math.pi))
 
 
@@ -76,7 +76,12 @@ class Bernoulli(Likelihood):
 
     def log_prob(self, decoded: Tensor, x: Tensor) -> Tensor:
         """Log probability, `(batch,)` nats."""
-        return -binary_cross_entropy_with_logits(decoded, x, reduction="none").flatten(1).sum(1)
+        return -sum_of_elements(binary_cross_entropy_with_logits(decoded, x, reduction="none"))
+
+
+def sum_of_elements(each: Tensor) -> Tensor:
+    """Sum over all but the batch, `(batch,)`; to flatten images first would copy those whose channels lie last."""
+    return each.sum(tuple(range(1, each.ndim)))
 
 
 LIKELIHOODS: dict[str, type[Likelihood]] = {"laplace": Laplace, "normal": Normal, "bernoulli": Bernoulli}

@@ -33,7 +33,7 @@ from ccvae.networks import Decoder, Encoder, build_decoder, build_encoder
 
 if TYPE_CHECKING:
     from ccvae.bound import Bound
-    from ccvae.interventions import Counterfactual
+    from ccvae.counterfactuals import Counterfactual
 
 __all__ = ["CCVAE"]
 
@@ -44,6 +44,8 @@ IMAGE_SCALE = 0.1
 """The likelihood's scale for images, which lie in [0, 1], where none is configured."""
 ROWS_AT_ONCE = 64
 """Rows encoded or decoded together outside training: small chunks are fastest, since they stay in the processor's caches."""
+ROWS_ON_ACCELERATOR = 2048
+"""The same on a GPU, where every chunk waits for some hundred small computations to be started."""
 
 
 class Data(Protocol):
@@ -64,7 +66,8 @@ class CCVAE(nn.Module):
     """Characteristic-capturing VAE.
 
     The latent vector is z = (z_c, z_s): one block z_i for each label, in order, then the style z_s. The decoder never sees a
-    label, so z_i must hold *how* label i shows.
+    label, so z_i must hold *how* label i shows. `owner` tells of each latent the column of its label, or, in the style, how
+    many labels there are.
 
     Args:
         space: the labels, with their priors.
@@ -76,6 +79,8 @@ class CCVAE(nn.Module):
     Raises:
         ValueError: `latent_dim` is too small for the labels' blocks, or the networks cannot take the shape.
     """
+
+    owner: Tensor
 
     def __init__(
         self,
@@ -93,6 +98,10 @@ class CCVAE(nn.Module):
         if not self.config.latent_dim:
             self.config = replace(self.config, latent_dim=self.block_slices[-1].stop + STYLE_DIMENSIONS)
         self.style = slice(self.block_slices[-1].stop, self.config.latent_dim)
+        owner = torch.full((self.config.latent_dim,), len(space))
+        for column, block in enumerate(self.block_slices):
+            owner[block] = column
+        self.register_buffer("owner", owner, persistent=False)
         self.encoder = encoder if encoder is not None else build_encoder(self.config, self.input_shape)
         self.decoder = decoder if decoder is not None else build_decoder(self.config, self.input_shape)
         image = len(self.input_shape) == 3
@@ -117,7 +126,7 @@ class CCVAE(nn.Module):
 
     def posterior(self, x: Tensor) -> Normal:
         """q(z|x) of inputs `(batch, *input_shape)`: Normal over `(batch, latent_dim)`."""
-        mu, raw_sigma = self.encoder(x).chunk(2, -1)
+        mu, raw_sigma = full(self.encoder(x)).chunk(2, -1)
         return Normal(mu, softplus(raw_sigma).clamp_min(SMALLEST_SCALE), validate_args=False)
 
     def conditional_prior(self, y: Tensor) -> Normal:
@@ -144,7 +153,7 @@ class CCVAE(nn.Module):
 
     def likelihood(self, z: Tensor, x: Tensor) -> Tensor:
         """Log p(x|z) of inputs and latents: `(batch,)` nats."""
-        return self.likelihood_of.log_prob(self.decoder(z), x)
+        return self.likelihood_of.log_prob(full(self.decoder(z)), x)
 
     def label_blocks(self) -> Iterator[LabelBlocks]:
         """The label blocks, one module for each kind and size."""
@@ -156,6 +165,11 @@ class CCVAE(nn.Module):
     def device(self) -> torch.device:
         """Where the parameters are."""
         return next(self.parameters()).device
+
+    @property
+    def rows_at_once(self) -> int:
+        """Rows that are encoded or decoded together outside training."""
+        return ROWS_AT_ONCE if self.device.type == "cpu" else ROWS_ON_ACCELERATOR
 
     def inputs(self, images: Any) -> Tensor:
         """Inputs as the model takes them: float `(rows, *input_shape)`, on its device.
@@ -187,14 +201,14 @@ class CCVAE(nn.Module):
         """q(z|x) of images (see `inputs`), in evaluation mode, without gradients, a few rows at a time."""
         x = self.inputs(images)
         with evaluating(self), torch.no_grad():
-            parts = [self.posterior(chunk) for chunk in x.split(ROWS_AT_ONCE)]
+            parts = [self.posterior(chunk) for chunk in x.split(self.rows_at_once)]
         loc, scale = (torch.cat([getattr(part, name) for part in parts]) for name in ("loc", "scale"))
         return Normal(loc, scale, validate_args=False)
 
     def decode(self, z: Tensor) -> Tensor:
         """Expected inputs `(rows, *input_shape)` of latents `(rows, latent_dim)`, in evaluation mode, without gradients."""
         with evaluating(self), torch.no_grad():
-            return torch.cat([self.likelihood_of.mean(self.decoder(chunk)) for chunk in z.split(ROWS_AT_ONCE)])
+            return torch.cat([self.likelihood_of.mean(full(self.decoder(chunk))) for chunk in z.split(self.rows_at_once)])
 
     def predict_proba(self, images: Any) -> pd.DataFrame:
         """q(y|x), exact: a column "label=value" for each value, or "label" and "label.std" for a continuous label."""
@@ -205,7 +219,7 @@ class CCVAE(nn.Module):
         """q(y|x) of posteriors `(rows, latent_dim)`, as `predict_proba` gives it."""
         columns: dict[int, np.ndarray] = {}
         for block in self.label_blocks():
-            chunks = zip(posterior.loc.split(ROWS_AT_ONCE), posterior.scale.split(ROWS_AT_ONCE), strict=True)
+            chunks = zip(posterior.loc.split(self.rows_at_once), posterior.scale.split(self.rows_at_once), strict=True)
             parts = [block.predict(mu[:, block.latents], sigma[:, block.latents]) for mu, sigma in chunks]
             predicted = torch.cat(parts).cpu().numpy()
             columns |= {column: predicted[:, position] for position, column in enumerate(block.columns.tolist())}
@@ -284,10 +298,15 @@ class CCVAE(nn.Module):
         return interventions.transfer(self, source, target, labels)
 
     def counterfactual(self, images: Any, label: str, value: Any = None, probability: float = 0.9) -> Counterfactual:
-        """The nearest change that makes q(y|x) say otherwise: see `ccvae.interventions.counterfactual`."""
-        from ccvae import interventions
+        """The nearest change that makes q(y|x) say otherwise: see `ccvae.counterfactuals.counterfactual`."""
+        from ccvae import counterfactuals
 
-        return interventions.counterfactual(self, images, label, value, probability)
+        return counterfactuals.counterfactual(self, images, label, value, probability)
+
+
+def full(output: Tensor) -> Tensor:
+    """A network's output in single precision at least: in mixed precision only networks compute with less."""
+    return output.to(torch.promote_types(output.dtype, torch.float32))
 
 
 def proba_columns(label: Label) -> tuple[str, ...]:

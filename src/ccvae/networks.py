@@ -1,7 +1,8 @@
 """Encoders and decoders, built from the shape of the data.
 
 An encoder is any module from inputs `(batch, *shape)` to `(batch, 2 * latent_dim)`: means, then scales before softplus. A
-decoder is any module from `(batch, latent_dim)` to `(batch, *shape)`, before the likelihood's sigmoid.
+decoder is any module from `(batch, latent_dim)` to `(batch, *shape)`, before the likelihood's sigmoid. Ours rectify in place,
+which saves memory and the time to get it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ccvae.config import ModelConfig
+from ccvae.layers import CoveringConv2d, DoublingConvTranspose2d, SpreadingConvTranspose2d
 
 __all__ = ["Decoder", "Encoder", "build_decoder", "build_encoder"]
 
@@ -99,7 +101,7 @@ class Residual(nn.Module):
         self.change = nn.Sequential(
             nn.Conv2d(channels, channels, 3, padding=1, bias=False),
             nn.BatchNorm2d(channels),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(channels, channels, 3, padding=1, bias=False),
             nn.BatchNorm2d(channels),
         )
@@ -123,14 +125,18 @@ def conv_networks(
 
     down: list[nn.Module] = []
     for stage in range(stages):
-        down += [nn.Conv2d(widths[stage], widths[stage + 1], 3, 2, 1, bias=False), nn.BatchNorm2d(widths[stage + 1]), nn.ReLU()]
+        down += [
+            nn.Conv2d(widths[stage], widths[stage + 1], 3, 2, 1, bias=False),
+            nn.BatchNorm2d(widths[stage + 1]),
+            nn.ReLU(inplace=True),
+        ]
         down += [Residual(widths[stage + 1])] if residual else []
     encoder = nn.Sequential(
         *down,
         nn.Flatten(),
         nn.Linear(coarse, FEATURES, bias=False),
         nn.BatchNorm1d(FEATURES),
-        nn.ReLU(),
+        nn.ReLU(inplace=True),
         nn.Dropout(dropout),
         nn.Linear(FEATURES, 2 * latent),
     )
@@ -139,15 +145,19 @@ def conv_networks(
         up += [Residual(widths[stage + 1])] if residual else []
         kernel = (4 - sizes[stage][0] % 2, 4 - sizes[stage][1] % 2)  # 4 doubles a side, 3 doubles it less one
         last = stage == 0
-        up += [nn.ConvTranspose2d(widths[stage + 1], channels if last else widths[stage], kernel, 2, 1, bias=last)]
-        up += [] if last else [nn.BatchNorm2d(widths[stage]), nn.ReLU()]
+        outputs = channels if last else widths[stage]
+        if kernel == (4, 4):
+            up += [DoublingConvTranspose2d(widths[stage + 1], outputs, bias=last)]
+        else:
+            up += [nn.ConvTranspose2d(widths[stage + 1], outputs, kernel, 2, 1, bias=last)]
+        up += [] if last else [nn.BatchNorm2d(widths[stage]), nn.ReLU(inplace=True)]
     decoder = nn.Sequential(
         nn.Linear(latent, FEATURES, bias=False),
         nn.BatchNorm1d(FEATURES),
-        nn.ReLU(),
+        nn.ReLU(inplace=True),
         nn.Linear(FEATURES, coarse, bias=False),
         nn.BatchNorm1d(coarse),
-        nn.ReLU(),
+        nn.ReLU(inplace=True),
         nn.Unflatten(1, (widths[-1], *sizes[-1])),
         *up,
     )
@@ -165,21 +175,21 @@ def paper_networks(shape: Sequence[int], latent: int, dropout: float) -> tuple[n
     down: list[nn.Module] = []
     up: list[nn.Module] = []
     for fine, deep in pairwise(widths):
-        down += [nn.Conv2d(fine, deep, 4, 2, 1), nn.ReLU()]
-        up = [nn.ReLU(), nn.ConvTranspose2d(deep, fine, 4, 2, 1), *up]
+        down += [nn.Conv2d(fine, deep, 4, 2, 1), nn.ReLU(inplace=True)]
+        up = [nn.ReLU(inplace=True), DoublingConvTranspose2d(deep, fine), *up]
     encoder = nn.Sequential(
         *down,
-        nn.Conv2d(widths[-1], FEATURES, coarse),
-        nn.ReLU(),
+        CoveringConv2d(widths[-1], FEATURES, coarse),
+        nn.ReLU(inplace=True),
         nn.Flatten(),
         nn.Dropout(dropout),
         nn.Linear(FEATURES, 2 * latent),
     )
     decoder = nn.Sequential(
         nn.Linear(latent, FEATURES),
-        nn.ReLU(),
+        nn.ReLU(inplace=True),
         nn.Unflatten(1, (FEATURES, 1, 1)),
-        nn.ConvTranspose2d(FEATURES, widths[-1], coarse),
+        SpreadingConvTranspose2d(FEATURES, widths[-1], coarse),
         *up,
     )
     return encoder, decoder
@@ -191,8 +201,8 @@ def mlp_networks(shape: Sequence[int], latent: int, hidden: int, dropout: float)
 
     def layers(first: int) -> list[nn.Module]:
         return [
-            *[nn.Linear(first, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU()],
-            *[nn.Linear(hidden, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU()],
+            *[nn.Linear(first, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU(inplace=True)],
+            *[nn.Linear(hidden, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU(inplace=True)],
         ]
 
     encoder = nn.Sequential(nn.Flatten(), *layers(size), nn.Dropout(dropout), nn.Linear(hidden, 2 * latent))

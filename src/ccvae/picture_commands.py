@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 __all__ = ["avatars", "counterfactual", "generate", "intervene", "transfer", "traverse", "write_pictures"]
 
+TOGETHER = 256
+"""Pictures generated before they are written: a multiple of what the model decodes at once."""
+
 
 def generate(
     run: Path,
@@ -20,8 +23,9 @@ def generate(
     count: int = 16,
     seed: int = 0,
     strength: float | None = None,
+    device: str = "auto",
 ) -> None:
-    """New images under conditions.
+    """New images under conditions. Started several times by torchrun or srun, each process writes its share into the folder.
 
     Args:
         run: run folder.
@@ -30,11 +34,29 @@ def generate(
         count: how many.
         seed: of the first image; each further one has the next.
         strength: quantile of p(z|y) at which the given labels show; they vary if not given.
+        device: where the model computes, in torch's words ("cpu", "cuda"); "auto" is a GPU, if there is one.
     """
-    from ccvae.run import load
+    import torch
 
-    model = load(run)
-    write_pictures(out, model.generate(count, assignments(given), seed, strength)[None])
+    from ccvae.run import load
+    from ccvae.shares import launched_share
+
+    # parts are the same however many processes there are, so that pictures are too, to the last bit
+    parts = range(0, count, TOGETHER)
+    share, on_machine = launched_share(len(parts))
+    if device == "auto":
+        gpus = torch.cuda.device_count()
+        device = f"cuda:{on_machine % gpus}" if gpus else "cpu"
+    model, values = load(run).to(device), assignments(given)
+    if count <= TOGETHER or out.suffix.lower() == ".png":
+        if share.processes > 1:
+            raise ValueError(f"several processes need a folder to write to, and more than {TOGETHER} images; start one")
+        write_pictures(out, model.generate(count, values, seed, strength)[None])
+        return
+    for first in parts[share.rows]:
+        write_each(out, model.generate(min(TOGETHER, count - first), values, seed + first, strength), first)
+    mine = sum(min(TOGETHER, count - first) for first in parts[share.rows])
+    tell(f"{mine} pictures in {out}" + (f", of {count}" if share.processes > 1 else ""))
 
 
 def intervene(
@@ -187,7 +209,7 @@ def avatars(
 
 def write_pictures(out: Path, rows: "Tensor", above: "Sequence[Tensor]" = (), skip: int = 0) -> None:
     """Write pictures `(rows, columns, *shape)` as one sheet, under others, or each of them into a folder."""
-    from ccvae.grids import picture_of, sheet
+    from ccvae.grids import sheet
     from ccvae.run import writing
 
     if rows.ndim != 5:
@@ -201,10 +223,20 @@ def write_pictures(out: Path, rows: "Tensor", above: "Sequence[Tensor]" = (), sk
         tell(f"{whole.shape[0]} × {whole.shape[1]} pictures in {out}")
         return
     flat = rows.flatten(0, 1)[skip:]
-    for number, pixels in enumerate(flat):
-        with writing(out / f"{number:04d}.png") as path:
-            picture_of(pixels).save(path, format="PNG")
+    write_each(out, flat)
     tell(f"{len(flat)} pictures in {out}")
+
+
+def write_each(folder: Path, pictures: "Tensor", first: int = 0) -> None:
+    """Write pictures `(count, *shape)` into a folder, named by their numbers."""
+    from ccvae.grids import picture_of
+    from ccvae.run import writing
+
+    if pictures.ndim != 4:
+        raise ValueError("the model's inputs are vectors; pictures can be made of images only")
+    for number, pixels in enumerate(pictures.cpu(), first):
+        with writing(folder / f"{number:04d}.png") as path:
+            picture_of(pixels).save(path, format="PNG")
 
 
 def assignments(text: str) -> dict[str, str]:

@@ -34,6 +34,8 @@ from ccvae.networks import Decoder, Encoder
 __all__ = ["check_free", "check_resumable", "check_space", "load", "read_settings", "save", "write_settings", "writing"]
 
 RESUMABLE_CHANGES = ("accelerator", "devices", "num_nodes", "strategy")
+FOUND = (("latent_dim", 0),)
+"""Settings that stand for what the run folder then names."""
 CONFIG, LABELS, WEIGHTS = "config.yaml", "labels.json", "model.safetensors"
 
 
@@ -151,7 +153,7 @@ def check_resumable(folder: Path, settings: Mapping[str, Any]) -> None:
         f"{section}.{name} (was {known.get(section, {}).get(name)!r}, now {value!r})"
         for section, values in settings.items()
         for name, value in yaml.safe_load(yaml.safe_dump(values)).items()
-        if known.get(section, {}).get(name) != value and name not in RESUMABLE_CHANGES
+        if known.get(section, {}).get(name) != value and name not in RESUMABLE_CHANGES and (name, value) not in FOUND
     ]
     if changed:
         raise ValueError(f"resume: {folder} was trained with other settings: {'; '.join(changed)}; give the same")

@@ -25,13 +25,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import logsigmoid
 
-__all__ = ["log_normaliser", "tilted_normal"]
+__all__ = ["log_normaliser", "on_accelerator", "tilted_normal"]
 
 STRETCH = 3.5
 """The largest t: how much closer the points are at c than at the ends."""
-ROWS_AT_ONCE = 4096
+ROWS_AT_ONCE, ROWS_ON_ACCELERATOR = 1 << 12, 1 << 18
 """Rows of a table made together, so that it stays in a processor's cache and memory does not grow with the labels."""
 LOG_ROOT_TWO_PI = math.log(2 * math.pi) / 2
+LOG2_E = 1 / math.log(2)
 
 
 class Grid(NamedTuple):
@@ -53,6 +54,11 @@ class Grid(NamedTuple):
     def centre(self, alpha: Tensor, beta: Tensor) -> Tensor:
         """c, in the shape of alpha."""
         return torch.minimum((-beta / alpha).clamp_min(-self.margin), alpha + self.margin)
+
+
+def on_accelerator(tensor: Tensor) -> bool:
+    """Whether a tensor is elsewhere than in the processor's memory."""
+    return tensor.device.type != "cpu"
 
 
 def tabulate(alpha: Tensor, beta: Tensor, grid: Grid) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -112,8 +118,9 @@ class TiltedNormal(torch.autograd.Function):
 
 def chunks(alpha: Tensor, beta: Tensor, level: Tensor | None) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
     """A few rows at a time; at least one chunk, however empty."""
-    for start in range(0, max(len(alpha), 1), ROWS_AT_ONCE):
-        rows = slice(start, start + ROWS_AT_ONCE)
+    count = ROWS_ON_ACCELERATOR if on_accelerator(alpha) else ROWS_AT_ONCE
+    for start in range(0, max(len(alpha), 1), count):
+        rows = slice(start, start + count)
         yield alpha[rows], beta[rows], None if level is None else level[rows]
 
 
@@ -126,40 +133,51 @@ class Sums(NamedTuple):
 
 
 def sweep(alpha: Tensor, beta: Tensor, level: Tensor | None, grid: Grid) -> Sums:
-    """One pass over the table; in place where it can be, for the tables are what costs."""
-    e, s, log_sigmoid, masses = tabulate(alpha, beta, grid)
-    typical = masses[:, masses.shape[-1] // 2, None].clone()  # at c, within a few nats of the highest, and cheaper to find
-    masses.sub_(typical).exp_()
-    total = masses.sum(-1, keepdim=True)
-    masses /= total
-    pull = torch.sigmoid(s.neg_()).mul_(masses)  # g times mass
-    values = [(typical + total.log())[:, 0]]
-    by_alpha, by_beta = [(pull * e).sum(-1)], [pull.sum(-1)]
-    for f, own in ((e, None), (e.square(), None), (log_sigmoid, pull)):
-        values.append((masses * f).sum(-1))
-        change = (f - values[-1][:, None]).mul_(pull)
-        if own is not None:
-            change += own
-        by_beta.append(change.sum(-1))
-        by_alpha.append(change.mul_(e).sum(-1))
-    cuts = [alpha[:0]] * 4 if level is None else cut(level, masses, pull, e)
-    return Sums(torch.stack(values), torch.stack([*by_alpha, *by_beta]).view(2, 4, -1), torch.stack(cuts))
+    """One pass over a table `(points, rows)`: few operations touch all of it, and sums of powers of o = e − c are products."""
+    c, o = grid.centre(alpha, beta), grid.offset
+    powers = torch.stack([o**power for power in range(4)])
+    log_sigmoid = logsigmoid(torch.outer(o, alpha).add_(alpha * c + beta))
+    typical = log_sigmoid[len(o) // 2].clone()  # at c, within a few nats of the highest, and cheaper to find
+    log_masses = torch.outer(o, -c).add_(log_sigmoid).sub_(typical).add_((grid.spacing.log() - o.square() / 2)[:, None])
+    masses = log_masses.mul_(LOG2_E).exp2_()  # which torch computes faster than exp
+    pull = log_sigmoid.mul(LOG2_E).exp2_().neg_().add_(1).mul_(masses)  # g times mass, where g = 1 − sigmoid(s)
+    total, m1, m2 = product(powers[:3], masses)
+    m1, m2 = m1 / total, m2 / total
+    g0, g1, g2, g3 = product(powers, pull) / total
+    log_label = torch.linalg.vecdot(masses, log_sigmoid, dim=0) / total
+    h0, h1 = product(powers[:2], pull * log_sigmoid) / total
+    cuts = [alpha[:0]] * 4 if level is None else cut(level, masses, pull, powers[:2], c, total)
+    values = [typical - c.square() / 2 - LOG_ROOT_TWO_PI + total.log(), c + m1, c.square() + 2 * c * m1 + m2, log_label]
+    # of E[f], E[(f − E[f]) g + ∂f] in beta and, in alpha, the same with e = c + o inside
+    mean_by_beta, mean_by_o = g1 - m1 * g0, g2 - m1 * g1
+    by_beta = torch.stack([g0, mean_by_beta, 2 * c * mean_by_beta + g2 - m2 * g0, h0 + (1 - log_label) * g0])
+    by_o = torch.stack([g1, mean_by_o, 2 * c * mean_by_o + g3 - m2 * g1, h1 + (1 - log_label) * g1])
+    return Sums(torch.stack(values), torch.stack([c * by_beta + by_o, by_beta]), torch.stack(cuts))
 
 
-def cut(level: Tensor, masses: Tensor, pull: Tensor, e: Tensor) -> list[Tensor]:
+def cut(level: Tensor, masses: Tensor, pull: Tensor, powers: Tensor, c: Tensor, total: Tensor) -> list[Tensor]:
     """The tables cut at levels: the last point k below each, and sums over its tail of mass, e g mass and g mass.
 
     The tail of a level in the lower half are the points up to k, of one in the upper half those above: the smaller is exacter.
     """
-    middles = masses.cumsum(-1).sub_(masses, alpha=0.5)
-    index = torch.arange(masses.shape[-1], dtype=masses.dtype, device=masses.device)
-    above = torch.searchsorted(middles, (level * middles[:, -1])[:, None])[:, 0]
-    k = (above - 1).clamp_(0, len(index) - 2).to(masses.dtype)
+    index = torch.arange(len(masses), dtype=masses.dtype, device=masses.device)
+    if on_accelerator(masses):
+        middles = masses.cumsum(0).sub_(masses, alpha=0.5)
+    else:
+        middles = (index[:, None] - index + 0.5).clamp(0, 1) @ masses  # the same, and faster
+    k = ((middles < level * middles[-1]).sum(0) - 1).clamp_(0, len(index) - 2).to(masses.dtype)
     sign = side(level)
-    tail = ((sign * (k + 0.5) + 0.5)[:, None] - sign[:, None] * index).clamp_(0, 1)
-    mass = (masses * tail).sum(-1)
-    pulled = tail.mul_(pull)
-    return [k, mass, (pulled * e).sum(-1), pulled.sum(-1)]
+    tail = torch.outer(-index, sign).add_(sign * (k + 0.5) + 0.5).clamp_(0, 1)
+    mass = torch.linalg.vecdot(masses, tail, dim=0)
+    pulled, pulled_o = product(powers, tail.mul_(pull))
+    return [k, mass / total, (c * pulled + pulled_o) / total, pulled / total]
+
+
+def product(few: Tensor, table: Tensor) -> Tensor:
+    """Matrices multiplied, in full precision: an accelerator may have been told to round what it multiplies as matrices."""
+    if on_accelerator(table):
+        return torch.stack([(row[:, None] * table).sum(0) for row in few])
+    return few @ table
 
 
 def side(level: Tensor) -> Tensor:

@@ -3,106 +3,145 @@
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as lightning
-import pandas as pd
+import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, EarlyStopping, TQDMProgressBar
 from torch import Tensor
 
-from ccvae.bound import bound
+from ccvae.bound import Bound, bound
+from ccvae.callbacks import STEPS_BETWEEN_LOOKS, EpochTable, Interrupted, InterruptKeeper, checkpoints
 from ccvae.config import TrainConfig
 from ccvae.data.batches import Batches, SplitBatches
 from ccvae.data.dataset import Dataset
-from ccvae.labels import Binary, Categorical
+from ccvae.data.device_inputs import DeviceInputs
+from ccvae.editing_terms import kept_elsewhere, misreading
 from ccvae.model import CCVAE
+from ccvae.optimisation import decayed_names, optimiser
+from ccvae.parallel import ending_together, trainer_settings
 from ccvae.run import check_free, check_space, save, writing
+from ccvae.sums import TERMS, label_hits, term_sums, wide
 
 __all__ = ["Interrupted", "Training", "fit"]
 
 CLASSIFICATION_SHARE = 0.1
-STEPS_BETWEEN_CHECKS = 20
-"""Steps between looks at the loss on an accelerator, where each look waits for it."""
-
-
-class Interrupted(Exception):  # noqa: N818 — nothing is wrong: what was trained is kept
-    """Training was stopped by Ctrl-C; the message says how to go on."""
+INTERVENTION_SHARE = 0.0007
+INTERVENTION_WARMUP = 0.3
+"""Share of all steps over which the weight of interventions grows from zero."""
+STEPS_BETWEEN_INTERVENTIONS = 2
+"""Interventions take as long as the bound's own step, and teach enough in every second one."""
 
 
 class Training(lightning.LightningModule):
     """The bound of a model as Lightning's training and validation steps.
 
+    Where several processes train, each has its share of every batch, and all goes as if one had the whole: the loss is the mean
+    over all rows, the noise is the whole batch's, and metrics are sums over all rows, divided at an epoch's end.
+
     Args:
         model: what to train.
         config: how.
         batches: what it is trained on.
+        validation: what it is watched on.
     """
 
     label_weights: Tensor | None
 
-    def __init__(self, model: CCVAE, config: TrainConfig, batches: Batches) -> None:
+    def __init__(self, model: CCVAE, config: TrainConfig, batches: Batches, validation: SplitBatches | None = None) -> None:
         super().__init__()
         self.model = model
         self.config = config
-        self.batches = batches
+        self.batches, self.validation = batches, validation
         self.steps = config.epochs * len(batches)
         self.classification_weight = classification_weight(model, config)
+        self.intervention_weight = intervention_weight(model, config)
         weights = torch.ones(len(model.space))
         for name, weight in config.label_weights.items():
             weights[model.space.index(name)] = weight
+        self.decayed = decayed_names(model)  # now, for FSDP takes parameters apart, and their parts are vectors
         self.register_buffer("label_weights", weights if config.label_weights else None, persistent=False)
+        self.generator: torch.Generator | None = None
+        self.sums: dict[str, Tensor] = {}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on with the batch after the checkpoint's."""
         self.batches.position = checkpoint["global_step"]
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """One step: the weighted bound's negative, in nats a row."""
-        # every step has a seed of its own, so that a resumed run draws what an uninterrupted one would
-        torch.manual_seed((self.config.seed << 32) + self.global_step)
-        result = bound(self.model, *batch, self.config.estimator)
-        loss = -result.objective(self.kl_weight(), self.classification_weight, self.label_weights).mean()
-        terms = {name: term.mean() for name, term in result.terms().items()}
-        if self.device.type == "cpu" or self.global_step % STEPS_BETWEEN_CHECKS == 0:
-            self.check_finite(loss, terms)
-        shown = {name: terms.pop(name).detach() for name in ("reconstruction", "labels", "style", "classification")}
-        self.log_dict(shown, prog_bar=True, on_step=True, on_epoch=False)
-        self.log_dict(
-            {f"train/{name}": term.detach() for name, term in {**shown, **terms}.items()}, on_step=False, on_epoch=True
-        )
+        """One step: the weighted bound's negative, in nats a row; its mean over processes is that over all rows."""
+        share = self.batches.share
+        # every step has seeds of its own, so that a resumed run draws what an uninterrupted one would
+        torch.manual_seed(seed_of(self.config.seed, self.global_step, share.process))
+        noise = self.noise(self.global_step)
+        result = bound(self.model, *batch, self.config.estimator, noise, share)
+        objective = result.objective(self.kl_weight(), self.classification_weight, self.label_weights)
+        objective = objective - self.editing_terms(result, batch[1], noise)
+        loss = -objective.sum() * (share.processes / share.total)
+        sums = term_sums(result)
+        self.add("train", sums)
+        looked_at = self.global_step % STEPS_BETWEEN_LOOKS == 0
+        if looked_at or (share.processes == 1 and self.device.type == "cpu"):
+            self.check_finite(torch.cat([sums, loss.detach()[None]]))
+        if looked_at:
+            shown = dict(zip(TERMS[1:], (sums[2:] / sums[0]).float(), strict=True))
+            self.log_dict(shown, prog_bar=True, on_step=True, on_epoch=False)
         return loss
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Terms of the exact bound, and the share of observed discrete labels that are predicted rightly."""
-        torch.manual_seed((self.config.seed << 32) + batch_idx)
-        x, y = batch
-        result = bound(self.model, x, y)
-        terms = {f"validation/{name}": term.mean() for name, term in result.terms().items()}
-        self.log_dict(terms, batch_size=len(x))
-        hits, cells = self.hits(x, y)
-        if cells:
-            self.log("validation/accuracy", hits / cells, batch_size=cells, prog_bar=True)
+    def editing_terms(self, result: Bound, y: Tensor, noise: torch.Generator) -> Tensor:
+        """The weighted terms of `ccvae.editing_terms`: `(batch,)`."""
+        assert result.posterior is not None
+        terms = torch.zeros_like(result.total)
+        if self.config.elsewhere_weight > 1:
+            weight = self.kl_weight() * (self.config.elsewhere_weight - 1)
+            terms = terms + weight * kept_elsewhere(self.model, result.posterior, y)
+        if self.intervention_weight and self.global_step % STEPS_BETWEEN_INTERVENTIONS == 0:
+            grown = min(1.0, (self.global_step + 1) / (INTERVENTION_WARMUP * self.steps))
+            weight = STEPS_BETWEEN_INTERVENTIONS * grown * self.intervention_weight
+            terms = terms + weight * misreading(self.model, result.posterior, noise, self.batches.share)
+        return terms
 
-    def hits(self, x: Tensor, y: Tensor) -> tuple[float, int]:
-        """How many observed binary and categorical labels are predicted rightly, and how many there are."""
-        posterior = self.model.posterior(x)
-        hits, cells = 0.0, 0
-        for block in self.model.label_blocks():
-            columns = block.columns.tolist()
-            if isinstance(self.model.space.labels[columns[0]], Binary | Categorical):
-                predicted = block.predict(posterior.loc[:, block.latents], posterior.scale[:, block.latents]).argmax(-1)
-                observed = ~y[:, columns].isnan()
-                hits += float((predicted == y[:, columns].round())[observed].sum())
-                cells += int(observed.sum())
-        return hits, cells
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Say an epoch's means, after its last step."""
+        if self.trainer.is_last_batch:
+            self.log_means("train")
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Add up terms of the exact bound, and how many observed discrete labels are predicted rightly."""
+        x, y = batch
+        if self.validation is None or not len(x):  # the last batch may have fewer rows than there are processes
+            self.add("validation", torch.zeros(len(TERMS) + 3, dtype=wide(self.device), device=self.device))
+            return
+        result = bound(self.model, x, y, generator=self.noise(batch_idx), share=self.validation.share(batch_idx))
+        self.add("validation", torch.cat([term_sums(result), label_hits(self.model, x, y)]))
+
+    def on_validation_epoch_end(self) -> None:
+        """Say the means."""
+        self.log_means("validation")
+
+    def noise(self, number: int) -> torch.Generator:
+        """Source of a step's noise, the same in all processes."""
+        if self.generator is None:
+            self.generator = torch.Generator(self.device)
+        return self.generator.manual_seed((self.config.seed << 32) + number)
+
+    def add(self, stage: str, sums: Tensor) -> None:
+        """Add to what is summed in training or validation."""
+        self.sums[stage] = self.sums[stage] + sums if stage in self.sums else sums
+
+    def log_means(self, stage: str) -> None:
+        """Means over all rows since the last time, whichever processes had them; and accuracy, where there are labels."""
+        rows, *sums = self.trainer.strategy.reduce(self.sums.pop(stage), reduce_op="sum").tolist()
+        means = {f"{stage}/{name}": total / rows for name, total in zip(TERMS, sums, strict=False)}
+        self.log_dict(means, on_step=False, on_epoch=True, sync_dist=True, batch_size=1)
+        if stage == "validation" and sums[-1]:
+            accuracy = sums[-2] / sums[-1]
+            self.log("validation/accuracy", accuracy, prog_bar=True, sync_dist=True, batch_size=1)
 
     def kl_weight(self) -> float:
         """The weight of all terms but reconstruction and classification, now."""
@@ -110,26 +149,21 @@ class Training(lightning.LightningModule):
         return self.config.kl_weight * min(1.0, (self.global_step + 1) / steps if steps else 1.0)
 
     def configure_optimizers(self) -> Any:
-        """Adam with decoupled weight decay on the networks' weights, a larger rate for label maps and priors, one cycle."""
-        blocks = [parameter for parameter in self.model.blocks.parameters() if parameter.requires_grad]
-        known = {id(parameter) for parameter in blocks}
-        networks = [p for p in self.model.parameters() if p.requires_grad and id(p) not in known]
-        rate = self.config.learning_rate
-        groups: list[dict[str, Any]] = [
-            {"params": [p for p in networks if p.ndim > 1], "lr": rate, "weight_decay": self.config.weight_decay},
-            {"params": [p for p in networks if p.ndim <= 1], "lr": rate, "weight_decay": 0.0},
-            {"params": blocks, "lr": rate * self.config.label_learning_rate, "weight_decay": 0.0},
-        ]
-        groups = [group for group in groups if group["params"]]
-        optimizer = torch.optim.AdamW(groups, fused=True)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, [group["lr"] for group in groups], total_steps=self.steps)
+        """See `ccvae.optimisation`."""
+        optimizer, schedule = optimiser(self.model, self.config, self.steps, self.decayed)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def check_finite(self, loss: Tensor, terms: dict[str, Tensor]) -> None:
-        """Raise `ValueError` naming step and term where the loss is not a finite number."""
-        if torch.isfinite(loss):
+    def check_finite(self, sums: Tensor) -> None:
+        """Raise `ValueError` naming step and term where the loss is not a finite number, in all processes alike.
+
+        Args:
+            sums: what `term_sums` gave, and the loss.
+        """
+        total = self.trainer.strategy.reduce(sums, reduce_op="sum")
+        if torch.isfinite(total[-1]):
             return
-        wrong = [name for name, term in terms.items() if name != "total" and not torch.isfinite(term)]
+        finite = torch.isfinite(total[1:-1]).tolist()
+        wrong = [name for name, fine in zip(TERMS, finite, strict=True) if not fine and name != "total"]
         checkpoint = getattr(self.trainer.checkpoint_callback, "last_model_path", "")
         raise ValueError(
             f"step {self.global_step} (epoch {self.current_epoch}): {', '.join(wrong) or 'the weighted sum'} is not finite; "
@@ -137,31 +171,28 @@ class Training(lightning.LightningModule):
         )
 
 
+def seed_of(*numbers: int) -> int:
+    """A seed that differs wherever one of the numbers does."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
+
+
 def classification_weight(model: CCVAE, config: TrainConfig) -> float:
     """The weight of log q(y|x) that a configuration stands for: see `TrainConfig`."""
     if config.classification_weight is not None:
         return config.classification_weight
-    if config.estimator == "paper":
-        return 1.0
-    return CLASSIFICATION_SHARE * math.prod(model.input_shape) / float(model.likelihood_of.scale)
+    return 1.0 if config.estimator == "paper" else CLASSIFICATION_SHARE * elements_a_scale(model)
 
 
-class EpochTable(Callback):
-    """One row of metrics an epoch, in `metrics.csv`; a resumed run goes on below."""
+def intervention_weight(model: CCVAE, config: TrainConfig) -> float:
+    """The weight of misread interventions that a configuration stands for: see `TrainConfig`."""
+    if config.intervention_weight is not None:
+        return config.intervention_weight
+    return 0.0 if config.estimator == "paper" else INTERVENTION_SHARE * elements_a_scale(model)
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
 
-    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """Write the epoch's row."""
-        if not trainer.is_global_zero:
-            return
-        metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name}
-        row = pd.DataFrame([{"epoch": trainer.current_epoch + 1, "step": trainer.global_step, **metrics}])
-        known = pd.read_csv(self.path) if self.path.exists() else row.iloc[:0]
-        earlier = known[known["epoch"] < row["epoch"][0]]
-        with writing(self.path) as path:
-            (pd.concat([earlier, row]) if len(earlier) else row).to_csv(path, index=False)
+def elements_a_scale(model: CCVAE) -> float:
+    """Number of an input's elements over the likelihood's scale: about how fast the bound's reconstruction term changes."""
+    return math.prod(model.input_shape) / float(model.likelihood_of.scale)
 
 
 def fit(
@@ -190,7 +221,7 @@ def fit(
         callbacks: Lightning callbacks.
         loggers: Lightning loggers.
         progress: whether to show a progress bar.
-        trainer: further arguments of Lightning's `Trainer`.
+        trainer: further arguments of Lightning's `Trainer`; those that are set here too replace ours.
         changes: fields of `TrainConfig`, changed from those in `config`.
 
     Returns:
@@ -198,56 +229,61 @@ def fit(
 
     Raises:
         ValueError: labels or inputs are not the model's, nothing can be resumed, or the loss stops being a number.
-        Interrupted: Ctrl-C was pressed; all that was trained is kept.
+        Interrupted: Ctrl-C was pressed; all that was trained is kept. Of several processes only the first one goes on so; the
+            others end.
+        ConnectionError: another process of the training is gone.
     """
     config = replace(config or TrainConfig(), **changes)
     check_space(model, data.space)
     if data.input_shape != model.input_shape:
         raise ValueError(f"data: the model takes inputs of shape {model.input_shape}, found {data.input_shape}")
-    batches = Batches(data, config.batch_size, config.seed, config.labelled_share, config.balanced)
-    validation = SplitBatches(data, "validation") if len(data.splits["validation"]) else None
     folder = None if out is None else Path(out)
     last = None if folder is None else folder / "checkpoints" / "last.ckpt"
     if resume and (last is None or not last.exists()):
         raise ValueError(f"resume: no checkpoint at {last}; train without resume first")
-    if folder is not None and not resume:
-        check_free(folder)
-    best = checkpoints(folder, watched=validation is not None) if folder is not None else None
-    watched = [*callbacks, *([best, EpochTable(folder / "metrics.csv")] if best is not None and folder is not None else [])]
-    if config.patience and validation is not None:
-        watched.append(EarlyStopping("validation/total", mode="max", patience=config.patience))
+    watched = len(data.splits["validation"]) > 0
+    best = None if folder is None else checkpoints(folder, watched)
     keeper = InterruptKeeper(last)
-    watched.append(keeper)
-    if progress:
-        watched.append(TQDMProgressBar(refresh_rate=10, leave=False))
-    if folder is not None:
+    trained = lightning.Trainer(
+        **trainer_settings(config)
+        | {
+            "callbacks": [
+                *callbacks,
+                *([] if best is None or folder is None else [best, EpochTable(folder / "metrics.csv")]),
+                *(
+                    [EarlyStopping("validation/total", mode="max", patience=config.patience)]
+                    if config.patience and watched
+                    else []
+                ),
+                keeper,
+                *([TQDMProgressBar(refresh_rate=STEPS_BETWEEN_LOOKS, leave=False)] if progress else []),
+            ],
+            "logger": list(loggers) or False,
+            "enable_checkpointing": folder is not None,
+            "enable_progress_bar": progress,
+        }
+        | (trainer or {})
+    )
+    inputs = DeviceInputs(data, trained.strategy.root_device)
+    process, processes = trained.global_rank, trained.world_size
+    batches = Batches(data, config.batch_size, config.seed, config.labelled_share, config.balanced, inputs, process, processes)
+    validation = SplitBatches(data, "validation", 200, inputs, process, processes) if watched else None
+    if folder is not None and trained.is_global_zero:
+        if not resume:
+            check_free(folder)
         save(model, folder, {"training": asdict(config), **(settings or {})})
         with writing(folder / "splits.csv") as path:
             data.split_table().to_csv(path, index=False)
-    module = Training(model.train(), config, batches)
-    trained = lightning.Trainer(
-        accelerator=config.accelerator,
-        devices=config.devices,
-        num_nodes=config.num_nodes,
-        strategy=config.strategy,
-        precision=config.precision,  # type: ignore[arg-type]
-        max_epochs=config.epochs,
-        gradient_clip_val=config.gradient_clip or None,
-        callbacks=watched,
-        logger=list(loggers) or False,
-        enable_checkpointing=folder is not None,
-        enable_progress_bar=progress,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        **(trainer or {}),
-    )
+    module = Training(model.train(), config, batches, validation)
     try:
-        with keeper.listening(), warnings.catch_warnings():
+        with keeper.listening(), ending_together(), warnings.catch_warnings():
             # Lightning 2.6 asks torch 2.13 in a way that torch deprecates; and a resumed run's folder is not empty
             warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
             warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
             trained.fit(module, batches, validation, ckpt_path=last if resume else None, weights_only=True)
     except Interrupted as interrupt:
+        if not trained.is_global_zero:
+            raise SystemExit(0) from None  # an error here would make Lightning or torchrun end the first process at once
         if folder is None:
             raise
         save(model, folder)
@@ -258,59 +294,5 @@ def fit(
     model.eval()
     if folder is not None and trained.is_global_zero:
         save(model, folder)
+    trained.strategy.barrier()  # none may leave while others wait for it
     return model
-
-
-def checkpoints(folder: Path, watched: bool) -> ModelCheckpoint:
-    """Lightning's callback that keeps the last checkpoint, and the best where a validation bound is watched."""
-    return ModelCheckpoint(
-        dirpath=folder / "checkpoints",
-        filename="best",
-        monitor="validation/total" if watched else None,
-        mode="max",
-        save_top_k=1 if watched else 0,
-        save_last=True,
-        enable_version_counter=False,
-    )
-
-
-class InterruptKeeper(Callback):
-    """After Ctrl-C, ends training at the next step's end, with a checkpoint of that very step; a second one ends it at once.
-
-    Args:
-        checkpoint: path of the checkpoint, or None to keep nothing.
-    """
-
-    def __init__(self, checkpoint: Path | None) -> None:
-        self.checkpoint = checkpoint
-        self.asked = False
-
-    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
-        """Keep the state and stop, if asked to."""
-        if self.asked and not trainer.is_last_batch:  # an epoch's end is validated and kept first
-            if self.checkpoint is not None:
-                trainer.save_checkpoint(self.checkpoint)
-            raise Interrupted(f"stopped in epoch {trainer.current_epoch + 1} of {trainer.max_epochs}")
-
-    def on_train_epoch_start(self, trainer: lightning.Trainer, *_: Any) -> None:
-        """Stop, if asked to at the end of the epoch before."""
-        if self.asked:
-            raise Interrupted(f"stopped after epoch {trainer.current_epoch} of {trainer.max_epochs}")
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Within, Ctrl-C asks this to stop. Python hears of it in the main thread only."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def ask(number: int, frame: Any) -> None:
-            if self.asked:
-                raise KeyboardInterrupt
-            self.asked = True
-
-        before = signal.signal(signal.SIGINT, ask)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)

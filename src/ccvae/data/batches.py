@@ -2,34 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ccvae.data.dataset import Dataset
+from ccvae.data.device_inputs import DeviceInputs, sent
 from ccvae.data.soft_labels import drawn_classes
 from ccvae.data.strata import balancing_weights
+from ccvae.shares import Share
 
 __all__ = ["Batches", "SplitBatches"]
+
+Step = TypeVar("Step")
+Read = TypeVar("Read")
 
 
 class Batches:
     """Endless training batches, an epoch at a time; a stateful loader in Lightning's sense.
 
+    Where several processes train, each gets its share of every batch, so that batches are the same whatever their number.
+
     Args:
         data: what to train on: its training split.
-        batch_size: rows a batch; all there are, if fewer.
+        batch_size: rows a batch, over all processes; all there are, if fewer.
         seed: what decides the order.
         labelled_share: where fewer rows than this share have labels, this share of each batch is drawn from them and the rest
             from those without; an epoch is then a pass over the latter. None draws all rows alike.
         balanced: draw labelled rows (all rows, where they are not drawn apart) with replacement, and those of rare label values
             more often (see `ccvae.data.strata.balancing_weights`).
+        inputs: the data's inputs on the device that trains; on the processor if not given.
+        process: this process's number.
+        processes: how many there are.
 
     Raises:
-        ValueError: there are fewer than two rows, or no labels; or the share leaves no room for either kind of row.
+        ValueError: there are fewer than two rows, or no labels; the share leaves no room for either kind of row; or a batch has
+            fewer rows than there are processes.
     """
 
     def __init__(
@@ -39,6 +50,9 @@ class Batches:
         seed: int = 0,
         labelled_share: float | None = None,
         balanced: bool = False,
+        inputs: DeviceInputs | None = None,
+        process: int = 0,
+        processes: int = 1,
     ) -> None:
         rows = data.splits["train"]
         labelled = ~np.isnan(data.labels[rows]).all(axis=1)
@@ -46,7 +60,7 @@ class Batches:
             raise ValueError(f"training needs at least 2 rows, found {len(rows)}; make the other splits smaller")
         if not labelled.any():
             raise ValueError("no training row has an observed label; give some, or check that ids and table match")
-        self.data = data
+        self.data, self.inputs = data, inputs or DeviceInputs(data)
         self.seed = seed
         self.position = 0
         self.orders: dict[int, tuple[int, np.ndarray]] = {}
@@ -62,15 +76,28 @@ class Batches:
             self.pools = [rows[~labelled], rows[labelled]]
             self.sizes = [min(batch_size - count, len(self.pools[0])), count]
         self.reached = np.cumsum(balancing_weights(data.labels[self.pools[-1]], data.space)) if balanced else None
+        self.share = Share(sum(self.sizes), process, processes)
+        if self.share.total < processes:
+            raise ValueError(
+                f"batch_size: a batch of {self.share.total} rows cannot be shared by {processes} processes; "
+                "raise batch_size, or lower devices or num_nodes"
+            )
 
     def __len__(self) -> int:
         return len(self.pools[0]) // self.sizes[0]
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for step in range(self.position, (self.position // len(self) + 1) * len(self)):
-            rows = self.rows(step)
+        steps = range(self.position, (self.position // len(self) + 1) * len(self))
+        # an accelerator computes while the processor reads on
+        batches = map(self.read, steps) if self.inputs.near else ahead(self.read, steps)
+        for step, (inputs, labels) in zip(steps, batches, strict=True):
             self.position = step + 1
-            yield self.data.tensor(rows), torch.tensor(self.labels(rows, step))
+            yield self.inputs.floats(inputs), sent(labels, self.inputs.device)
+
+    def read(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """This process's share of a batch: what of its inputs is to be sent to the device, and labels."""
+        rows = self.rows(step)
+        return self.inputs.read(rows[self.share.rows]), self.labels(rows, step)[self.share.rows]
 
     def labels(self, rows: np.ndarray, step: int) -> np.ndarray:
         """Labels of a batch; where a row knows probabilities, a value is drawn by them."""
@@ -120,22 +147,52 @@ def turns(first: int, count: int, length: int) -> Iterator[tuple[int, int, int]]
         first, count = first + taken, count - taken
 
 
+def ahead(read: Callable[[Step], Read], steps: Iterable[Step]) -> Iterator[Read]:
+    """What a function reads of each step, by a thread that is one step ahead."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting = None
+        for step in steps:
+            following = pool.submit(read, step)
+            if waiting is not None:
+                yield waiting.result()
+            waiting = following
+        if waiting is not None:
+            yield waiting.result()
+
+
 class SplitBatches:
     """All rows of a split, in order.
 
     Args:
         data: whose rows.
         split: "train", "validation" or "test".
-        batch_size: rows a batch; the last may have fewer.
+        batch_size: rows a batch, over all processes; the last may have fewer.
+        inputs: see `Batches`.
+        process: see `Batches`; the last batch's share may be empty.
+        processes: see `Batches`.
     """
 
-    def __init__(self, data: Dataset, split: str, batch_size: int = 200) -> None:
+    def __init__(
+        self,
+        data: Dataset,
+        split: str,
+        batch_size: int = 200,
+        inputs: DeviceInputs | None = None,
+        process: int = 0,
+        processes: int = 1,
+    ) -> None:
         self.data, self.rows, self.batch_size = data, data.splits[split], batch_size
+        self.inputs = inputs or DeviceInputs(data)
+        self.process, self.processes = process, processes
 
     def __len__(self) -> int:
         return -(-len(self.rows) // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for start in range(0, len(self.rows), self.batch_size):
-            rows = self.rows[start : start + self.batch_size]
-            yield self.data.tensor(rows), torch.tensor(self.data.labels[rows])
+        for number in range(len(self)):
+            rows = self.rows[number * self.batch_size :][self.share(number).rows]
+            yield self.inputs.floats(self.inputs.read(rows)), sent(self.data.labels[rows], self.inputs.device)
+
+    def share(self, number: int) -> Share:
+        """Which rows of a batch are here."""
+        return Share(min(self.batch_size, len(self.rows) - number * self.batch_size), self.process, self.processes)

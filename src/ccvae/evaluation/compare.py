@@ -72,7 +72,7 @@ def comparison(results: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
 
 def best(found: Mapping[str, Mapping[str, Any] | None], better: str) -> str | None:
     """The run that is better than all others beyond their intervals, if there is one."""
-    if better not in ("higher", "lower") or any(row is None or row["low"] is None for row in found.values()):
+    if len(found) < 2 or better not in ("higher", "lower") or any(row is None or row["low"] is None for row in found.values()):
         return None
     sign = 1 if better == "higher" else -1
     ends = {name: sorted((sign * row["low"], sign * row["high"])) for name, row in found.items() if row is not None}

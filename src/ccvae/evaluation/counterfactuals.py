@@ -180,7 +180,7 @@ def pooled(each: Sequence[Distances]) -> Distances:
 
 
 def distances(judge: Judge, x: Tensor, unedited: Tensor, edited: Tensor, true: Tensor, floor: Tensor) -> Distances:
-    """Distances of edited pictures from true ones.
+    """Distances of edited pictures from true ones. The model's pictures may be on a device of its own.
 
     Args:
         judge: whose features are compared.
@@ -193,6 +193,7 @@ def distances(judge: Judge, x: Tensor, unedited: Tensor, edited: Tensor, true: T
     inside = ((true - x).abs().amax(1, keepdim=True) > VISIBLE).expand_as(x).float()
     seen = judge.look(true).features
     columns: dict[str, np.ndarray] = {}
+    edited, unedited, floor = (pictures.to(x) for pictures in (edited, unedited, floor))
     for name, pictures in zip(PAINTED, (edited, unedited, floor), strict=True):
         error = (pictures - true).abs()
         columns[f"pixels/{name}"] = numbers(error.flatten(1).mean(1))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
+import torch
 
 from ccvae.data.dataset import Dataset
 from ccvae.evaluation.characteristics import leakage, self_consistency, transfers_by_variant, variant_reading
@@ -86,7 +87,8 @@ def evaluate(
     check_space(model, data.space)  # type: ignore[arg-type]
     sample = sample_of(data, split, config.rows, config.seed)
     started = time.monotonic()
-    judge = judge or trained_oracle(data, progress=progress)
+    device = model.device if isinstance(model, CCVAE) else torch.device("cpu")
+    judge = judge or trained_oracle(data, progress=progress, device=device)
     seconds = {"oracle_training": time.monotonic() - started}
     evaluation = Evaluation(model, data, sample, config, judge)
     results: dict[str, Any] = {}
@@ -114,7 +116,12 @@ def evaluate(
 
 
 def evaluate_run(
-    run: Path, data: Dataset, split: str = "test", config: EvaluationConfig | None = None, progress: bool = True
+    run: Path,
+    data: Dataset,
+    split: str = "test",
+    config: EvaluationConfig | None = None,
+    progress: bool = True,
+    device: str = "auto",
 ) -> dict[str, Any]:
     """Measure a run's model, and write `metrics.json`, `evaluation.html` and, where asked for, temperatures into its folder.
 
@@ -124,6 +131,7 @@ def evaluate_run(
         split: "test", "validation" or "train".
         config: on how many rows.
         progress: whether to show progress.
+        device: where the model computes, in torch's words; "auto" is a GPU, if there is one.
 
     Returns:
         See `evaluate`.
@@ -131,7 +139,9 @@ def evaluate_run(
     from ccvae.evaluation.report import write_evaluation
 
     run = Path(run)
-    results = evaluate(load(run), data, split, config, progress=progress)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    results = evaluate(load(run).to(device), data, split, config, progress=progress)
     temperatures = results.get("classification", {}).get("temperatures")
     if temperatures:
         write_temperatures(run, temperatures)

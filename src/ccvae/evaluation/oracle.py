@@ -151,13 +151,14 @@ class Oracle(nn.Module):
     def look(self, pictures: Tensor) -> Opinion:
         """Opinion on pictures `(rows, *input_shape)`."""
         with evaluating(self), torch.no_grad():
-            features = torch.cat([self.features(chunk) for chunk in pictures.split(ROWS_AT_ONCE)])
-            parts = self.heads(features).split(self.sizes, -1)
+            device = self.heads.weight.device
+            features = torch.cat([self.features(chunk.to(device)) for chunk in pictures.split(ROWS_AT_ONCE)])
+            parts = self.heads(features).cpu().split(self.sizes, -1)
         values = {label.name: readable(label, part).numpy() for label, part in zip(self.space, parts, strict=False)}
         variants = {
             name: part.softmax(-1).numpy() for name, part in zip(self.variant_names, parts[len(self.space) :], strict=True)
         }
-        return Opinion(values, variants, features.numpy())
+        return Opinion(values, variants, features.cpu().numpy())
 
     def loss(self, x: Tensor, y: Tensor, variants: Tensor) -> Tensor:
         """Mean loss of a batch: labels `(rows, labels)` with NaN where unknown, variants `(rows, labels)` with -1 for none."""
@@ -261,7 +262,7 @@ def soften(x: Tensor, share: float, generator: torch.Generator) -> Tensor:
     return torch.lerp(x, blurred, drawn[0] * (drawn[1] < share))
 
 
-def train(data: Dataset, config: OracleConfig, progress: bool = False) -> Oracle:
+def train(data: Dataset, config: OracleConfig, progress: bool = False, device: torch.device | str = "cpu") -> Oracle:
     """An oracle trained on a data set's training rows."""
     from tqdm import tqdm
 
@@ -270,7 +271,8 @@ def train(data: Dataset, config: OracleConfig, progress: bool = False) -> Oracle
     variants = np.full(data.labels.shape, -1) if data.truth is None else data.truth.variants
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        oracle = Oracle(space, data.input_shape, None if data.truth is None else data.truth.variant_names, config.width).train()
+        names = None if data.truth is None else data.truth.variant_names
+        oracle = Oracle(space, data.input_shape, names, config.width).to(device).train()
         generator = torch.Generator().manual_seed(config.seed)
         matrices = [parameter for parameter in oracle.parameters() if parameter.ndim > 1]
         others = [parameter for parameter in oracle.parameters() if parameter.ndim <= 1]
@@ -287,7 +289,8 @@ def train(data: Dataset, config: OracleConfig, progress: bool = False) -> Oracle
             x = data.tensor(chosen)
             if x.ndim == 4 and config.blur:
                 x = soften(x, config.blur, generator)
-            loss = oracle.loss(x, torch.tensor(labels[chosen]), torch.tensor(variants[chosen], dtype=torch.long))
+            targets = torch.tensor(labels[chosen]), torch.tensor(variants[chosen], dtype=torch.long)
+            loss = oracle.loss(x.to(device), *(target.to(device) for target in targets))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -295,13 +298,16 @@ def train(data: Dataset, config: OracleConfig, progress: bool = False) -> Oracle
     return oracle.eval()
 
 
-def trained_oracle(data: Dataset, config: OracleConfig | None = None, progress: bool = False) -> Oracle:
+def trained_oracle(
+    data: Dataset, config: OracleConfig | None = None, progress: bool = False, device: torch.device | str = "cpu"
+) -> Oracle:
     """The oracle of a data set: read from the cache, or trained first.
 
     Args:
         data: its training rows, with all labels known of them, are trained on.
         config: how it is made.
         progress: whether to show a progress bar while it is trained.
+        device: where it is trained and looks.
 
     Raises:
         ValueError: a label is unknown in all training rows, or constant.
@@ -312,13 +318,13 @@ def trained_oracle(data: Dataset, config: OracleConfig | None = None, progress: 
     variants = None if data.truth is None else data.truth.variant_names
 
     def build(folder: Path) -> None:
-        weights = train(data, config, progress).state_dict()
-        save_file({name: tensor.contiguous() for name, tensor in weights.items()}, folder / WEIGHTS)
+        weights = train(data, config, progress, device).state_dict()
+        save_file({name: tensor.cpu().contiguous() for name, tensor in weights.items()}, folder / WEIGHTS)
 
     folder = built_once(f"oracle-{fingerprint(data, config)}", build)
     oracle = Oracle(space, data.input_shape, variants, config.width)
     oracle.load_state_dict(load_file(folder / WEIGHTS))
-    return oracle.eval()
+    return oracle.to(device).eval()
 
 
 def fingerprint(data: Dataset, config: OracleConfig) -> str:

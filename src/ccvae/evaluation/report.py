@@ -11,6 +11,7 @@ import pandas as pd
 
 from ccvae.evaluation.drawing import draw_evaluation
 from ccvae.evaluation.summary import find
+from ccvae.pages import cell_text, figure_part, page, table_part, text_part
 from ccvae.run import writing
 
 __all__ = ["write_evaluation"]
@@ -29,8 +30,6 @@ def write_evaluation(folder: str | Path, results: Mapping[str, Any]) -> Path:
     Returns:
         The page's file.
     """
-    from ccvae.report import figure_part, page
-
     folder = Path(folder)
     parts = [text for text in [warnings_part(results)] if text]
     parts += [figure_part(path) for path in draw_evaluation(results, folder)]
@@ -46,8 +45,6 @@ def write_evaluation(folder: str | Path, results: Mapping[str, Any]) -> Path:
 
 def warnings_part(results: Mapping[str, Any]) -> str:
     """What a reader should know before anything else."""
-    from ccvae.report import text_part
-
     told = []
     if collapsed := find(results, "latents.collapsed"):
         told.append(
@@ -70,8 +67,6 @@ def warnings_part(results: Mapping[str, Any]) -> str:
 
 def summary_parts(results: Mapping[str, Any]) -> Iterator[str]:
     """Tables of the summary, one a group, that break their sentences over lines."""
-    from ccvae.report import cell_text, text_part
-
     rows = results["summary"]
     for group in dict.fromkeys(row["group"] for row in rows):
         lines = []
@@ -97,8 +92,6 @@ def oracle_note(results: Mapping[str, Any]) -> str:
 
 def label_parts(results: Mapping[str, Any]) -> Iterator[str]:
     """Tables label by label."""
-    from ccvae.report import table_part
-
     tables = {
         "Classification by label": (
             "Higher is better but for majority, which is to be beaten, Brier score, calibration error and errors.",
@@ -215,8 +208,6 @@ def value_of(found: Any) -> Any:
 
 def closing_part(results: Mapping[str, Any]) -> str:
     """What was not measured, and on how many rows the rest was."""
-    from ccvae.report import text_part
-
     skipped = "".join(
         f"<p>Not measured: {escape(name)}, for {escape(reason)}.</p>" for name, reason in results["skipped"].items()
     )
