@@ -9,6 +9,7 @@ rows; each arm was trained once.
 """
 
 import argparse
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -104,6 +105,7 @@ def main():
     for arm in arguments.arms:
         run = arguments.runs / f"{arm} at {arguments.size}, {arguments.epochs} epochs".replace(" ", "-")
         if not (run / "metrics.json").exists():
+            shutil.rmtree(run, ignore_errors=True)  # what was interrupted
             model_settings, settings = ARMS[arm]
             torch.manual_seed(0)
             model = CCVAE.for_data(data, dropout=0.0, **model_settings)
