@@ -179,8 +179,8 @@ precision.
 
 A step's time by the clock, as the median of {rounds} rounds and the least of them, and the processor's time that a process
 spends on it. Gains are images a second, times those of one process: by medians, by least times, and by processor's time, which
-is what two processors of their own would give if neither ever waited. Other work shared the two cores: processes that wait for
-each other at every step suffer from it most, so that the first gain tells more of that work than of this package.
+is what two processors of their own would give if neither ever waited. Where other work shares cores, processes that wait for
+each other at every step suffer from it most, and the first gain tells more of that work than of this package.
 
 What a process gives to the others each step, by count; the time that gloo takes to sum the gradients over two processes; and
 operations of an image in a step, forward and backward, counted in matrix products and convolutions (a multiplication and an

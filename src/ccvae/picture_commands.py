@@ -36,18 +36,13 @@ def generate(
         strength: quantile of p(z|y) at which the given labels show; they vary if not given.
         device: where the model computes, in torch's words ("cpu", "cuda"); "auto" is a GPU, if there is one.
     """
-    import torch
-
-    from ccvae.run import load
+    from ccvae.run import device_named, load
     from ccvae.shares import launched_share
 
     # parts are the same however many processes there are, so that pictures are too, to the last bit
     parts = range(0, count, TOGETHER)
     share, on_machine = launched_share(len(parts))
-    if device == "auto":
-        gpus = torch.cuda.device_count()
-        device = f"cuda:{on_machine % gpus}" if gpus else "cpu"
-    model, values = load(run).to(device), assignments(given)
+    model, values = load(run).to(device_named(device, on_machine)), assignments(given)
     if count <= TOGETHER or out.suffix.lower() == ".png":
         if share.processes > 1:
             raise ValueError(f"several processes need a folder to write to, and more than {TOGETHER} images; start one")

@@ -21,6 +21,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -31,7 +32,17 @@ from ccvae.labels import LabelSpace
 from ccvae.model import CCVAE
 from ccvae.networks import Decoder, Encoder
 
-__all__ = ["check_free", "check_resumable", "check_space", "load", "read_settings", "save", "write_settings", "writing"]
+__all__ = [
+    "check_free",
+    "check_resumable",
+    "check_space",
+    "device_named",
+    "load",
+    "read_settings",
+    "save",
+    "write_settings",
+    "writing",
+]
 
 RESUMABLE_CHANGES = ("accelerator", "devices", "num_nodes", "strategy")
 FOUND = (("latent_dim", 0),)
@@ -138,6 +149,19 @@ def check_space(model: CCVAE, space: LabelSpace, source: str = "data") -> None:
         raise ValueError(
             f"{source}: the model was made for the labels {', '.join(model.space.names)}, found {', '.join(space.names)}"
         )
+
+
+def device_named(name: str, number: int = 0) -> torch.device:
+    """A device by torch's name for it; "auto" is a GPU, if there is one, else the processor.
+
+    Args:
+        name: "auto", "cpu", "cuda", "cuda:1", …
+        number: of several GPUs, which "auto" is; one that is too high begins again at the first.
+    """
+    if name != "auto":
+        return torch.device(name)
+    gpus = torch.cuda.device_count()
+    return torch.device(f"cuda:{number % gpus}" if gpus else "cpu")
 
 
 def check_free(folder: Path) -> None:

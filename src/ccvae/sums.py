@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.distributions import Normal
 
 from ccvae.bound import Bound
 from ccvae.continuous_blocks import ContinuousBlocks
@@ -21,10 +22,9 @@ def term_sums(result: Bound) -> Tensor:
     return torch.cat([sums.new_full((1,), len(result.total)), sums]).to(wide(sums.device))
 
 
-def label_hits(model: CCVAE, x: Tensor, y: Tensor) -> Tensor:
+def label_hits(model: CCVAE, posterior: Normal, y: Tensor) -> Tensor:
     """How many observed binary and categorical labels are predicted rightly, and how many there are: `(2,)`."""
-    posterior = model.posterior(x)
-    counts = torch.zeros(2, dtype=wide(x.device), device=x.device)
+    counts = torch.zeros(2, dtype=wide(y.device), device=y.device)
     for block in model.label_blocks():
         labels = y[:, block.columns]
         if not isinstance(block, ContinuousBlocks):

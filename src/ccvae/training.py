@@ -118,7 +118,8 @@ class Training(lightning.LightningModule):
             self.add("validation", torch.zeros(len(TERMS) + 3, dtype=wide(self.device), device=self.device))
             return
         result = bound(self.model, x, y, generator=self.noise(batch_idx), share=self.validation.share(batch_idx))
-        self.add("validation", torch.cat([term_sums(result), label_hits(self.model, x, y)]))
+        assert result.posterior is not None
+        self.add("validation", torch.cat([term_sums(result), label_hits(self.model, result.posterior, y)]))
 
     def on_validation_epoch_end(self) -> None:
         """Say the means."""
@@ -244,20 +245,18 @@ def fit(
     watched = len(data.splits["validation"]) > 0
     best = None if folder is None else checkpoints(folder, watched)
     keeper = InterruptKeeper(last)
+    watchers = [*callbacks]
+    if best is not None and folder is not None:
+        watchers += [best, EpochTable(folder / "metrics.csv")]
+    if config.patience and watched:
+        watchers.append(EarlyStopping("validation/total", mode="max", patience=config.patience))
+    watchers.append(keeper)
+    if progress:
+        watchers.append(TQDMProgressBar(refresh_rate=STEPS_BETWEEN_LOOKS, leave=False))
     trained = lightning.Trainer(
         **trainer_settings(config)
         | {
-            "callbacks": [
-                *callbacks,
-                *([] if best is None or folder is None else [best, EpochTable(folder / "metrics.csv")]),
-                *(
-                    [EarlyStopping("validation/total", mode="max", patience=config.patience)]
-                    if config.patience and watched
-                    else []
-                ),
-                keeper,
-                *([TQDMProgressBar(refresh_rate=STEPS_BETWEEN_LOOKS, leave=False)] if progress else []),
-            ],
+            "callbacks": watchers,
             "logger": list(loggers) or False,
             "enable_checkpointing": folder is not None,
             "enable_progress_bar": progress,

@@ -28,7 +28,7 @@ from ccvae.evaluation.samples import Painter, Sample, sample_of
 from ccvae.evaluation.settings import EvaluationConfig
 from ccvae.evaluation.summary import summary
 from ccvae.model import CCVAE
-from ccvae.run import check_space, load, writing
+from ccvae.run import check_space, device_named, load, writing
 
 if TYPE_CHECKING:
     from ccvae.labels import LabelSpace
@@ -139,9 +139,7 @@ def evaluate_run(
     from ccvae.evaluation.report import write_evaluation
 
     run = Path(run)
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    results = evaluate(load(run).to(device), data, split, config, progress=progress)
+    results = evaluate(load(run).to(device_named(device)), data, split, config, progress=progress)
     temperatures = results.get("classification", {}).get("temperatures")
     if temperatures:
         write_temperatures(run, temperatures)
