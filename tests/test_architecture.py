@@ -23,9 +23,9 @@ SOURCE = REPOSITORY / "src" / "ccvae"
 
 LAYERS = (
     "label_cells", "label_kinds", "labels", "config", "likelihoods", "layers", "networks", "allocation",
-    "tilted_normal", "label_blocks", "binary_blocks", "categorical_blocks", "continuous_blocks",
-    "shares", "model", "bound", "interventions", "counterfactuals", "editing_terms",
-    "data", "run", "grids", "charts", "pages", "parallel", "callbacks", "optimisation", "sums", "training",
+    "label_tables", "tilted_normal", "sigmoid_averages", "label_blocks", "binary_blocks",
+    "categorical_blocks", "continuous_blocks", "shares", "model", "bound", "interventions", "counterfactuals", "editing_terms",
+    "data", "run", "grids", "charts", "pages", "parallel", "callbacks", "optimisation", "sums", "hardware", "training",
     "baselines", "evaluation",
     "choices", "figures", "report",
     "estimator", "export", "studio", "commands", "picture_commands", "cli",

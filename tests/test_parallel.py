@@ -17,9 +17,9 @@ from ccvae.bound import bound
 from ccvae.cli import main
 from ccvae.data.batches import Batches, SplitBatches
 from ccvae.model import CCVAE
-from ccvae.parallel import SharedNormalisation, is_first_process
+from ccvae.parallel import SharedNormalisation
 from ccvae.run import load
-from ccvae.shares import Share
+from ccvae.shares import Share, is_first_process
 
 BIN = Path(sys.executable).parent
 TWO = ["--training.devices", "2", "--training.strategy", "ddp"]

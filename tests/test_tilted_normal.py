@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import logsigmoid
 
-from ccvae import tilted_normal as module
+from ccvae import label_tables as module
 from ccvae.tilted_normal import log_normaliser, tilted_normal
 
 ALPHAS = (0.01, 0.3, 1.0, 2.0, 5.0, 10.0, 20.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +12,10 @@ from torch.distributions import Bernoulli
 from torch.nn.functional import logsigmoid
 
 from ccvae import labels as label_kinds
-from ccvae.label_blocks import FIRST_DISTANCE, SMALLEST_SLOPE, DiscreteBlocks, Expectations, TiltedPosterior, full_precision
-from ccvae.tilted_normal import log_normaliser, on_accelerator, tilted_normal
+from ccvae.label_blocks import FIRST_DISTANCE, SMALLEST_SLOPE, DiscreteBlocks, TiltedPosterior, full_precision
+from ccvae.label_tables import on_accelerator
+from ccvae.sigmoid_averages import sigmoid_averages
+from ccvae.tilted_normal import log_normaliser, tilted_normal
 
 __all__ = ["BinaryBlocks"]
 
@@ -68,51 +71,102 @@ class BinaryBlocks(DiscreteBlocks):
 
     def section(self, mu: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The logit under q(z_i|x) as beta + alpha e, e ~ Normal(0, 1): alpha and beta `(batch, labels)`, and the unit vectors
-        `(batch, labels, d)` along which e lies in white noise.
+        `(d, batch, labels)` along which e lies in white noise.
+
+        Args:
+            mu: means of q(z_i|x), `(d, batch, labels)`.
+            sigma: its standard deviations, alike.
         """
-        along = self.weight * sigma
-        alpha = torch.linalg.vector_norm(along, dim=-1).clamp_min(SMALLEST_SLOPE)
-        return alpha, self.logits(mu), along / alpha[..., None]
+        weight = self.weight.T[:, None]
+        along = weight * sigma
+        alpha = along.square().sum(0).clamp_min(SMALLEST_SLOPE**2).sqrt()
+        return alpha, (weight * mu).sum(0) + self.bias, along / alpha
 
     def predict(self, mu: Tensor, sigma: Tensor) -> Tensor:
         """q(y_i|x), `(batch, labels, 2)`."""
-        alpha, beta, _ = self.section(mu, sigma)
+        alpha, beta, _ = self.section(dimensions_first(mu), dimensions_first(sigma))
         return torch.stack([log_normaliser(alpha, -beta), log_normaliser(alpha, beta)], -1).softmax(-1)
 
     @full_precision
     def tilt(self, mu: Tensor, sigma: Tensor, y: Tensor, noise: Tensor, uniform: Tensor) -> TiltedPosterior:
         """q(z_i|x,y_i): tilted Normals along the label map's direction, white noise across it.
 
-        A missing label's expectations are those of both its values, weighed by q(y_i|x).
+        Inside, tensors are (values,) (d,) batch, labels: sums over the first, small dimensions are fast.
         """
+        mu, sigma, noise = (dimensions_first(part) for part in (mu, sigma, noise))
         alpha, beta, along = self.section(mu, sigma)
-        observed, present, share = ~y.isnan(), y, self.weights(y)
-        drawn_from = torch.stack([uniform >= present, uniform < present], -1)  # the value, which only soft labels leave open
-        others = (~observed[..., None] | (share > 0)) & ~drawn_from
-        # the tilt by value 0 is that by value 1 with e reversed, at −beta
-        sign = torch.arange(-1, 2, 2, dtype=beta.dtype, device=beta.device)
-        slope, offset = alpha[..., None].expand_as(share).flatten(), (sign * beta[..., None]).flatten()
-        level = torch.stack([(1 - uniform) / (1 - present), uniform / present], -1).flatten()
-        quantities = tilted_where(slope, offset, level, drawn_from.flatten(), others.flatten())
-        log_mass, mean, square, log_sigmoid, e = quantities.view(5, *share.shape)
-        given = Expectations(
-            log_evidence=log_mass,
-            log_label_map=log_sigmoid,
-            mean=(sign * mean)[..., None] * along[..., None, :],
-            variance=1 + (square - mean**2 - 1)[..., None] * along[..., None, :] ** 2,
-        )
-        weight = torch.where(observed[..., None], share, log_mass.exp())
-        exchange = torch.where(observed, (sign * e).sum(-1) - (along * noise).sum(-1), 0)  # Matheron's rule
+        observed = ~y.isnan()
+        given = self.given_labels(alpha, beta, y, uniform)
+        p, p_e, p_square, entropy = averages_where(alpha, beta, ~observed)
+        absent = (~observed).to(p.dtype)
+        missing = torch.stack([absent - p, p, -p_e, p_e, absent - p_square, p_square])
+        mass, mean, square = given.moments + missing.view_as(given.moments)
+        exchange = torch.where(observed, given.drawn - (along * noise).sum(0), 0)  # Matheron's rule
+        log_posterior = -sigma.log().sum(0) - (square.sum(0) + (len(mu) - 1)) / 2  # lacks d/2 · log 2 pi
         return TiltedPosterior(
-            log_evidence=torch.where(observed, (share * log_mass).sum(-1), 0),
-            log_ratio=self.log_ratio(mu, sigma, weight, given),
-            noise=noise + along * exchange[..., None],
+            log_evidence=given.log_evidence,
+            log_ratio=self.log_joint(mu, sigma, along, mass, mean, square) + given.surprise + entropy - log_posterior,
+            noise=(noise + along * exchange).movedim(0, -1),
         )
+
+    def given_labels(self, alpha: Tensor, beta: Tensor, y: Tensor, uniform: Tensor) -> GivenLabels:
+        """What observed labels say of e; of missing ones, zeros."""
+        share = torch.stack([1 - y, y]).nan_to_num()
+        drawn_from = torch.stack([uniform >= y, uniform < y])  # the value, which only soft labels leave open
+        others = (share > 0) & ~drawn_from
+        # the tilt by value 0 is that by value 1 with e reversed, at −beta
+        sign = torch.tensor([-1, 1], dtype=beta.dtype, device=beta.device)[:, None, None]
+        level = torch.stack([(1 - uniform) / (1 - y), uniform / y])
+        flat = (part.flatten() for part in (alpha.expand_as(share), sign * beta, level, drawn_from, others))
+        log_mass, mean, square, log_sigmoid, e = tilted_where(*flat).view(5, *share.shape)
+        return GivenLabels(
+            moments=torch.stack([share, share * sign * mean, share * square]),
+            log_evidence=(share * log_mass).sum(0),
+            surprise=-(share * log_sigmoid).sum(0),
+            drawn=(sign * e).sum(0),
+        )
+
+    def log_joint(self, mu: Tensor, sigma: Tensor, along: Tensor, mass: Tensor, mean: Tensor, square: Tensor) -> Tensor:
+        """E[log p(z_i|y_i) p(y_i)] but for d/2 · log 2 pi, over both values, `(batch, labels)` nats.
+
+        Args:
+            mu: means of q(z_i|x), `(d, batch, labels)`.
+            sigma: its standard deviations, alike.
+            along: the unit vectors of e.
+            mass: how much each value counts, `(2, batch, labels)`.
+            mean: E[e] under it, times its mass.
+            square: E[e²] likewise.
+        """
+        loc, scale = (parameter.permute(1, 2, 0)[:, :, None] for parameter in (self.prior_loc, self.prior_scale))
+        offset, spread = (mu - loc) / scale, sigma / scale
+        slope = spread * along
+        # in all, sum over dimensions of (offset + spread n)², n white noise but for its part e along the unit vector
+        distance = (
+            mass * (offset.square() + spread.square()).sum(1)
+            + 2 * mean * (offset * slope).sum(1)
+            + (square - mass) * slope.square().sum(1)
+        )
+        constant = self.log_prior.T[:, None] - scale.log().sum(1)
+        return (mass * constant - distance / 2).sum(0)
+
+
+class GivenLabels(NamedTuple):
+    """What observed labels say of e."""
+
+    moments: Tensor  # of both values, weighed by how much each is observed: mass, E[e] and E[e²], (3, 2, batch, labels)
+    log_evidence: Tensor  # log q(y|x), (batch, labels)
+    surprise: Tensor  # E[−log q(y|z)], alike
+    drawn: Tensor  # e, alike
+
+
+def dimensions_first(blocks: Tensor) -> Tensor:
+    """Blocks `(batch, labels, d)` as `(d, batch, labels)`, and so in memory."""
+    return blocks.movedim(-1, 0).contiguous()
 
 
 def tilted_where(slope: Tensor, offset: Tensor, level: Tensor, drawn: Tensor, other: Tensor) -> Tensor:
-    """What `tilted_normal` gives of some rows with draws and of others without, `(5, rows)`; of the rest it may be
-    anything finite, and a row without a draw has 0 for it.
+    """What `tilted_normal` gives of some rows with draws and of others without, `(5, rows)`, and zeros of the rest; a row
+    without a draw has 0 for it.
 
     Args:
         slope: `(rows,)`.
@@ -124,10 +178,28 @@ def tilted_where(slope: Tensor, offset: Tensor, level: Tensor, drawn: Tensor, ot
     if on_accelerator(slope):
         # it would have to be waited for to know which rows they are; to it, all of them cost no more
         quantities = tilted_normal(slope, offset, torch.where(drawn, level, 0.5))
-        return torch.cat([quantities[:4], torch.where(drawn, quantities[4:], 0)])
-    with_draws, without = drawn.nonzero()[:, 0], other.nonzero()[:, 0]
-    return (
-        slope.new_zeros(5, len(slope))
-        .index_copy(1, with_draws, tilted_normal(slope[with_draws], offset[with_draws], level[with_draws]))
-        .index_copy(1, without, tilted_normal(slope[without], offset[without]))
-    )
+        return torch.cat([torch.where(drawn | other, quantities[:4], 0), torch.where(drawn, quantities[4:], 0)])
+    quantities = slope.new_zeros(5, len(slope))
+    for rows, levels in ((drawn.nonzero()[:, 0], level), (other.nonzero()[:, 0], None)):
+        if len(rows):
+            found = tilted_normal(slope[rows], offset[rows], None if levels is None else levels[rows])
+            quantities.index_copy_(1, rows, found)
+    return quantities
+
+
+def averages_where(alpha: Tensor, beta: Tensor, where: Tensor) -> Tensor:
+    """What `sigmoid_averages` gives of some cells, and zeros of the rest: `(4, batch, labels)`.
+
+    Args:
+        alpha: `(batch, labels)`.
+        beta: likewise.
+        where: which cells, likewise.
+    """
+    alpha, beta, flat = alpha.flatten(), beta.flatten(), where.flatten()
+    if on_accelerator(alpha):
+        averages = torch.where(flat, sigmoid_averages(alpha, beta), 0)
+    else:
+        averages, rows = alpha.new_zeros(4, len(alpha)), flat.nonzero()[:, 0]
+        if len(rows):
+            averages.index_copy_(1, rows, sigmoid_averages(alpha[rows], beta[rows]))
+    return averages.view(4, *where.shape)

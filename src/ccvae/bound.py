@@ -115,7 +115,7 @@ def exact_bound(model: CCVAE, x: Tensor, y: Tensor, generator: torch.Generator |
     labels, evidence = mu.new_zeros(len(x)), mu.new_zeros(y.shape)
     for block in model.label_blocks():
         where, columns = block.latents, block.columns
-        tilted = block.tilt(mu[:, where], sigma[:, where], y[:, columns], noise[:, where], uniform[:, columns])
+        tilted = block(mu[:, where], sigma[:, where], y[:, columns], noise[:, where], uniform[:, columns])
         tilted_noise[:, where] = tilted.noise
         labels = labels + tilted.log_ratio.sum(-1)
         evidence = evidence.index_copy(1, columns, tilted.log_evidence)

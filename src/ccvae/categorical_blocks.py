@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch.distributions import Categorical
 from torch.nn.functional import log_softmax
 
 from ccvae import labels as label_kinds
-from ccvae.label_blocks import FIRST_DISTANCE, SMALLEST_SLOPE, DiscreteBlocks, Expectations, TiltedPosterior, full_precision
+from ccvae.label_blocks import FIRST_DISTANCE, SMALLEST_SLOPE, DiscreteBlocks, TiltedPosterior, full_precision
 
 __all__ = ["CategoricalBlocks"]
 
@@ -19,6 +20,23 @@ LATTICES = {1: (0.1, 7.0), 2: (0.5, 6.0), 3: (1.0, 5.0)}
 """Spacing and radius of the nodes in blocks of few dimensions, in standard deviations."""
 SOBOL_POINTS = 512
 """Nodes in blocks of more."""
+
+
+@dataclass(frozen=True)
+class Expectations:
+    """Expectations under q(z_i|x,y_i), for every value of y_i.
+
+    Args:
+        log_evidence: log q(y_i|x), `(batch, labels, values)`.
+        log_label_map: E[log q(y_i|z_i)], alike.
+        mean: of white noise, `(batch, labels, values, d)`.
+        variance: of white noise, alike.
+    """
+
+    log_evidence: Tensor
+    log_label_map: Tensor
+    mean: Tensor
+    variance: Tensor
 
 
 class CategoricalBlocks(DiscreteBlocks):
@@ -119,6 +137,17 @@ class CategoricalBlocks(DiscreteBlocks):
             log_ratio=self.log_ratio(mu, sigma, weight, given),
             noise=torch.where(observed[..., None], drawn, noise),
         )
+
+    def log_ratio(self, mu: Tensor, sigma: Tensor, weight: Tensor, given: Expectations) -> Tensor:
+        """E[ log p(z_i|y_i) p(y_i) / (q(y_i|z_i) q(z_i|x)) ], averaged over values by weights: `(batch, labels)` nats."""
+        mean = mu[..., None, :] + sigma[..., None, :] * given.mean
+        variance = sigma[..., None, :] ** 2 * given.variance
+        scale = self.prior_scale
+        square = ((mean - self.prior_loc) ** 2 + variance) / scale**2
+        log_conditional_prior = -(square / 2 + scale.log()).sum(-1)
+        log_posterior = -(given.mean**2 + given.variance).sum(-1) / 2 - sigma.log().sum(-1)[..., None]
+        # both lack d/2 · log 2 pi
+        return (weight * (log_conditional_prior + self.log_prior - given.log_label_map - log_posterior)).sum(-1)
 
 
 def simplex(classes: int) -> Tensor:

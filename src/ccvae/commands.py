@@ -51,8 +51,9 @@ def train(
 
     from ccvae.data.source import open_data
     from ccvae.model import CCVAE
-    from ccvae.parallel import is_first_process, leave
+    from ccvae.parallel import leave
     from ccvae.run import check_free, check_resumable, load
+    from ccvae.shares import is_first_process
     from ccvae.training import Interrupted, classification_weight, fit
 
     out = out or Path("runs") / Path(source).stem
@@ -136,7 +137,9 @@ def predict(run: Path, images: list[Path] | Path | None = None, out: Path | None
 
 
 def evaluate(run: Path, split: str = "test", settings: EvaluationConfig = EVALUATION, device: str = "auto") -> None:
-    """Measure a run's model: write metrics.json and evaluation.html, and print what to look at first.
+    """Measure a run's model into metrics.json and evaluation.html; processes that torchrun or srun started share the work.
+
+    What to look at first is printed.
 
     Args:
         run: run folder.
@@ -146,8 +149,12 @@ def evaluate(run: Path, split: str = "test", settings: EvaluationConfig = EVALUA
     """
     from ccvae.evaluation import evaluate_run
     from ccvae.evaluation.compare import comparison
+    from ccvae.evaluation.sharing import launched_team
 
-    results = evaluate_run(run, data_of(run), split, settings, device=device)
+    with launched_team() as team:
+        results = evaluate_run(run, data_of(run), split, settings, device=device, team=team)
+    if not team.first:
+        return
     sys.stdout.write(comparison({run.name: results}).to_string(index=False) + "\n")
     tell(f"page: {run / 'evaluation.html'}")
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
 from torch.nn.functional import softplus
 
-__all__ = ["DiscreteBlocks", "Expectations", "LabelBlocks", "TiltedPosterior", "full_precision"]
+__all__ = ["DiscreteBlocks", "LabelBlocks", "TiltedPosterior", "full_precision"]
 
 Part = TypeVar("Part")
 Blocks = TypeVar("Blocks")
@@ -123,6 +123,10 @@ class LabelBlocks(nn.Module, ABC):
             uniform: numbers in (0, 1), `(batch, labels)`, for the draw.
         """
 
+    def forward(self, mu: Tensor, sigma: Tensor, y: Tensor, noise: Tensor, uniform: Tensor) -> TiltedPosterior:
+        """See `tilt`; as the module's call, so that it can be compiled as modules are."""
+        return self.tilt(mu, sigma, y, noise, uniform)
+
     @abstractmethod
     def predict(self, mu: Tensor, sigma: Tensor) -> Tensor:
         """q(y_i|x), exact: probabilities `(batch, labels, values)`, or a continuous label's mean and standard deviation."""
@@ -147,23 +151,6 @@ class LabelBlocks(nn.Module, ABC):
         along = along / torch.linalg.vector_norm(along, dim=-1, keepdim=True).clamp_min(SMALLEST_SLOPE)
         block: Tensor = prior.loc + prior.scale * along * step
         return block
-
-
-@dataclass(frozen=True)
-class Expectations:
-    """Expectations under q(z_i|x,y_i), for every value of y_i.
-
-    Args:
-        log_evidence: log q(y_i|x), `(batch, labels, values)`.
-        log_label_map: E[log q(y_i|z_i)], alike.
-        mean: of white noise, `(batch, labels, values, d)`.
-        variance: of white noise, alike.
-    """
-
-    log_evidence: Tensor
-    log_label_map: Tensor
-    mean: Tensor
-    variance: Tensor
 
 
 class DiscreteBlocks(LabelBlocks, ABC):
@@ -215,14 +202,3 @@ class DiscreteBlocks(LabelBlocks, ABC):
         prior = Normal(self.prior_loc, self.prior_scale, validate_args=False)
         log_conditional_prior: Tensor = prior.log_prob(z[..., None, :]).sum(-1)
         return log_conditional_prior + self.log_prior - self.value_log_label_maps(z)
-
-    def log_ratio(self, mu: Tensor, sigma: Tensor, weight: Tensor, given: Expectations) -> Tensor:
-        """E[ log p(z_i|y_i) p(y_i) / (q(y_i|z_i) q(z_i|x)) ], averaged over values by weights: `(batch, labels)` nats."""
-        mean = mu[..., None, :] + sigma[..., None, :] * given.mean
-        variance = sigma[..., None, :] ** 2 * given.variance
-        scale = self.prior_scale
-        square = ((mean - self.prior_loc) ** 2 + variance) / scale**2
-        log_conditional_prior = -(square / 2 + scale.log()).sum(-1)
-        log_posterior = -(given.mean**2 + given.variance).sum(-1) / 2 - sigma.log().sum(-1)[..., None]
-        # both lack d/2 · log 2 pi
-        return (weight * (log_conditional_prior + self.log_prior - given.log_label_map - log_posterior)).sum(-1)

@@ -23,7 +23,7 @@ from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 
 from ccvae.config import TrainConfig
 
-__all__ = ["SharedBatchNorm", "SharedNormalisation", "ending_together", "is_first_process", "leave", "trainer_settings"]
+__all__ = ["SharedBatchNorm", "SharedNormalisation", "ending_together", "leave", "trainer_settings"]
 
 native_batch_norm_backward = torch.ops.aten.native_batch_norm_backward
 LONGEST_WAIT = timedelta(minutes=10)
@@ -33,13 +33,6 @@ FIRST_PROCESS = "CCVAE_FIRST_PROCESS"
 """Environment variable with the id of the process that Lightning started others from."""
 LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Timed out waiting", "remote process exited")
 """What gloo and NCCL say when another process is gone."""
-
-
-def is_first_process() -> bool:
-    """Whether this process is the one that writes and speaks, by the environment that torchrun, SLURM or Lightning gave it."""
-    if "RANK" in os.environ:
-        return os.environ["RANK"] == "0"
-    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
 
 
 def trainer_settings(config: TrainConfig) -> dict[str, Any]:

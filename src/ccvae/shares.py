@@ -1,11 +1,11 @@
-"""A process's share of rows, where several processes have one task."""
+"""A process's share of rows, where several processes have one task, and which of them is the first."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
 
-__all__ = ["Share", "launched_share"]
+__all__ = ["Share", "is_first_process", "launched_share"]
 
 LAUNCHERS = (
     ("RANK", "WORLD_SIZE", "LOCAL_RANK"),  # torchrun
@@ -48,3 +48,10 @@ def launched_share(total: int) -> tuple[Share, int]:
         if process in os.environ and processes in os.environ:
             return Share(total, int(os.environ[process]), int(os.environ[processes])), int(os.environ.get(on_machine, "0"))
     return Share(total), 0
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that writes and speaks, by the environment that torchrun, SLURM or Lightning gave it."""
+    if "RANK" in os.environ:
+        return os.environ["RANK"] == "0"
+    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))

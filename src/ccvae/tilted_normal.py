@@ -3,10 +3,10 @@
 This is what an observed binary label makes of the posterior along the one direction that its label map sees. Normaliser,
 expectations and draws, and all their derivatives in alpha and beta, come from one pass over a small table of points:
 
-- *Points* e_j = c + r sinh(t_j), with t_j equally spaced, crowd around c = −beta / alpha, where the sigmoid turns, as long as
-  the Normal has mass there. The trapezoid rule in t is spectrally accurate: with the 64 points of double precision, log Z is
-  right to 2e-13 for alpha up to 5, 3e-11 at 10 and 5e-6 at 20, whatever beta is; with the 40 of single precision, to 5e-5 but
-  for rounding. Beyond, as the sigmoid becomes a step between two points, errors grow to a few per cent.
+- *Points* are those of `ccvae.label_tables`, crowding around c = −beta / alpha, where the sigmoid turns, as long as the Normal
+  has mass there. With the 64 of double precision, log Z is right to 2e-13 for alpha up to 5, 3e-11 at 10 and 5e-6 at 20,
+  whatever beta is; with the 40 of single precision, to 5e-5 but for rounding. Beyond, as the sigmoid becomes a step between two
+  points, errors grow to a few per cent.
 - *Derivatives*: with g = d log sigmoid(s) / ds at s = alpha e + beta, that of E[f] in beta is E[(f − E[f]) g + ∂f], and in
   alpha the same with e inside.
 - *Draws* are uniform levels u carried to e where F(e) = u. Between two points of the table the map from Normal quantiles to e
@@ -16,8 +16,6 @@ expectations and draws, and all their derivatives in alpha and beta, come from o
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -25,45 +23,19 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import logsigmoid
 
-__all__ = ["log_normaliser", "on_accelerator", "tilted_normal"]
+from ccvae.label_tables import LOG2_E, LOG_ROOT_TWO_PI, Grid, on_accelerator, product, row_chunks
 
-STRETCH = 3.5
-"""The largest t: how much closer the points are at c than at the ends."""
-ROWS_AT_ONCE, ROWS_ON_ACCELERATOR = 1 << 12, 1 << 18
-"""Rows of a table made together, so that it stays in a processor's cache and memory does not grow with the labels."""
-LOG_ROOT_TWO_PI = math.log(2 * math.pi) / 2
-LOG2_E = 1 / math.log(2)
+__all__ = ["log_normaliser", "tilted_normal"]
 
 
-class Grid(NamedTuple):
-    """The points, as functions of their index: `(points,)`."""
-
-    offset: Tensor  # e − c
-    spacing: Tensor  # de / dj
-    bend: Tensor  # d log spacing / dj
-    margin: float  # how far c may leave [0, alpha], in which the mode lies
-
-    @classmethod
-    def like(cls, tensor: Tensor) -> Grid:
-        """The grid for a tensor's precision, on its device; it covers eight, or six, standard deviations around all mass."""
-        points, reach, margin = (64, 11.0, 3.0) if tensor.dtype == torch.float64 else (40, 8.5, 2.5)
-        t = torch.linspace(-STRETCH, STRETCH, points, dtype=tensor.dtype, device=tensor.device)
-        step, radius = 2 * STRETCH / (points - 1), reach / math.sinh(STRETCH)
-        return cls(radius * t.sinh(), radius * step * t.cosh(), step * t.tanh(), margin)
-
-    def centre(self, alpha: Tensor, beta: Tensor) -> Tensor:
-        """c, in the shape of alpha."""
-        return torch.minimum((-beta / alpha).clamp_min(-self.margin), alpha + self.margin)
-
-
-def on_accelerator(tensor: Tensor) -> bool:
-    """Whether a tensor is elsewhere than in the processor's memory."""
-    return tensor.device.type != "cpu"
+def centre(alpha: Tensor, beta: Tensor, grid: Grid) -> Tensor:
+    """Where points crowd: at the sigmoid's turn, as long as the tilted Normal has mass there; in the shape of alpha."""
+    return torch.minimum((-beta / alpha).clamp_min(-grid.margin), alpha + grid.margin)
 
 
 def tabulate(alpha: Tensor, beta: Tensor, grid: Grid) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """e, s, log sigmoid(s) and the log of the mass that each point stands for, times Z: each `(…, points)`."""
-    e = grid.centre(alpha, beta)[..., None] + grid.offset
+    e = centre(alpha, beta, grid)[..., None] + grid.offset
     s = alpha[..., None] * e + beta[..., None]
     log_sigmoid = logsigmoid(s)
     return e, s, log_sigmoid, log_sigmoid - e.square() / 2 + (grid.spacing.log() - LOG_ROOT_TWO_PI)
@@ -99,7 +71,7 @@ class TiltedNormal(torch.autograd.Function):
         if level is not None:
             eps = torch.finfo(level.dtype).eps
             level = level.clamp(eps, 1 - eps)
-        parts = [sweep(*chunk, grid) for chunk in chunks(alpha, beta, level)]
+        parts = [sweep(alpha[rows], beta[rows], None if level is None else level[rows], grid) for rows in row_chunks(alpha)]
         sums = Sums(*(torch.cat(part, -1) for part in zip(*parts, strict=True)))
         drawn, flow = torch.zeros_like(alpha), torch.zeros_like(sums.slopes[:, 0])
         if level is not None:
@@ -116,14 +88,6 @@ class TiltedNormal(torch.autograd.Function):
         return by_alpha, by_beta, None
 
 
-def chunks(alpha: Tensor, beta: Tensor, level: Tensor | None) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-    """A few rows at a time; at least one chunk, however empty."""
-    count = ROWS_ON_ACCELERATOR if on_accelerator(alpha) else ROWS_AT_ONCE
-    for start in range(0, max(len(alpha), 1), count):
-        rows = slice(start, start + count)
-        yield alpha[rows], beta[rows], None if level is None else level[rows]
-
-
 class Sums(NamedTuple):
     """What one pass over a table finds."""
 
@@ -134,7 +98,7 @@ class Sums(NamedTuple):
 
 def sweep(alpha: Tensor, beta: Tensor, level: Tensor | None, grid: Grid) -> Sums:
     """One pass over a table `(points, rows)`: few operations touch all of it, and sums of powers of o = e − c are products."""
-    c, o = grid.centre(alpha, beta), grid.offset
+    c, o = centre(alpha, beta, grid), grid.offset
     powers = torch.stack([o**power for power in range(4)])
     log_sigmoid = logsigmoid(torch.outer(o, alpha).add_(alpha * c + beta))
     typical = log_sigmoid[len(o) // 2].clone()  # at c, within a few nats of the highest, and cheaper to find
@@ -173,13 +137,6 @@ def cut(level: Tensor, masses: Tensor, pull: Tensor, powers: Tensor, c: Tensor, 
     return [k, mass / total, (c * pulled + pulled_o) / total, pulled / total]
 
 
-def product(few: Tensor, table: Tensor) -> Tensor:
-    """Matrices multiplied, in full precision: an accelerator may have been told to round what it multiplies as matrices."""
-    if on_accelerator(table):
-        return torch.stack([(row[:, None] * table).sum(0) for row in few])
-    return few @ table
-
-
 def side(level: Tensor) -> Tensor:
     """1 for levels in the lower half, -1 for those in the upper."""
     return torch.where(level < 0.5, 1, -1).to(level.dtype)
@@ -200,7 +157,7 @@ def draw(alpha: Tensor, beta: Tensor, level: Tensor, sums: Sums, grid: Grid) -> 
     log_z, log_z_slopes = sums.values[0], sums.slopes[:, 0]
     k, tail = sums.cut[0].long(), sums.cut[1]
     tail_slopes = sums.cut[2:] - tail * log_z_slopes
-    sign, c = side(level), grid.centre(alpha, beta)
+    sign, c = side(level), centre(alpha, beta, grid)
     numbers = torch.finfo(level.dtype)
 
     def point(node: Tensor, half: float) -> Point:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from ccvae.data.batches import Batches, SplitBatches
 from ccvae.data.dataset import Dataset
 from ccvae.data.device_inputs import DeviceInputs
 from ccvae.editing_terms import kept_elsewhere, misreading
+from ccvae.hardware import compiled, warn_of_slow_precision
 from ccvae.model import CCVAE
 from ccvae.optimisation import decayed_names, optimiser
 from ccvae.parallel import ending_together, trainer_settings
@@ -263,6 +265,7 @@ def fit(
         }
         | (trainer or {})
     )
+    warn_of_slow_precision(config.precision, trained.strategy.root_device)
     inputs = DeviceInputs(data, trained.strategy.root_device)
     process, processes = trained.global_rank, trained.world_size
     batches = Batches(data, config.batch_size, config.seed, config.labelled_share, config.balanced, inputs, process, processes)
@@ -275,7 +278,8 @@ def fit(
             data.split_table().to_csv(path, index=False)
     module = Training(model.train(), config, batches, validation)
     try:
-        with keeper.listening(), ending_together(), warnings.catch_warnings():
+        compiling = compiled(model) if config.compile else nullcontext()
+        with keeper.listening(), ending_together(), compiling, warnings.catch_warnings():
             # Lightning 2.6 asks torch 2.13 in a way that torch deprecates; and a resumed run's folder is not empty
             warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
             warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")

@@ -17,6 +17,8 @@ from ccvae.evaluation.classification import read_temperatures
 from ccvae.evaluation.evaluate import FORM
 from ccvae.evaluation.oracle import OracleConfig, trained_oracle
 from ccvae.evaluation.report import write_evaluation
+from ccvae.evaluation.samples import sample_of
+from ccvae.evaluation.sections import COSTLIEST_FIRST, Evaluation
 from ccvae.evaluation.summary import MEASURES, find
 from ccvae.labels import Binary, Continuous, LabelSpace
 from ccvae.model import CCVAE
@@ -161,6 +163,11 @@ def test_results_are_the_same_again(toys):
     )
     torch.manual_seed(99)
     assert {**first, "seconds": {}} == {**again, "seconds": {}}
+
+
+def test_every_section_has_its_turn(toys):
+    sections = Evaluation(PaintsTruth(toys), toys, sample_of(toys, "test", 9), SMALL, ReadsPixels()).sections()
+    assert sorted(sections) == sorted(COSTLIEST_FIRST)
 
 
 def test_every_measure_says_what_it_is():

@@ -7,17 +7,8 @@ import pytest
 import torch
 from toy_pictures import LABELS, ReadsPixels, toy_data
 
-from ccvae.evaluation.oracle import (
-    Opinion,
-    Oracle,
-    OracleConfig,
-    agrees,
-    difference,
-    fingerprint,
-    known_labels,
-    network,
-    trained_oracle,
-)
+from ccvae.evaluation.opinions import Opinion, agrees, difference
+from ccvae.evaluation.oracle import Oracle, OracleConfig, fingerprint, known_labels, network, trained_oracle
 from ccvae.labels import Binary, Categorical, Continuous
 
 QUICK = OracleConfig(epochs=6, least_steps=0, width=16, batch_size=20, learning_rate=1e-2)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ccvae.data.dataset import Dataset, split_rows
-from ccvae.evaluation.oracle import Opinion
+from ccvae.evaluation.opinions import Opinion
 from ccvae.labels import Binary, LabelSpace
 
 SIZE, PATCH, VARIANTS = 12, 4, 4

@@ -11,7 +11,7 @@ from torchmetrics.functional.classification import multiclass_auroc
 
 from ccvae.evaluation.counterfactuals import Pairs, as_tensor
 from ccvae.evaluation.intervals import Estimate, bootstrap, mean_estimates, share_estimate
-from ccvae.evaluation.oracle import Judge
+from ccvae.evaluation.opinions import Judge
 from ccvae.evaluation.probes import Question, read
 from ccvae.evaluation.samples import Painter, Sample
 from ccvae.labels import Continuous, LabelSpace

@@ -13,7 +13,7 @@ from torch import Tensor
 from ccvae.data.dataset import Truth
 from ccvae.evaluation.intervals import bootstrap
 from ccvae.evaluation.interventions import edited
-from ccvae.evaluation.oracle import Judge
+from ccvae.evaluation.opinions import Judge
 from ccvae.evaluation.samples import Painter, Sample
 
 __all__ = [

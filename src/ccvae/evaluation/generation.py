@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ccvae.data.dataset import Truth
 from ccvae.evaluation.intervals import grand_mean, mean_estimates
-from ccvae.evaluation.oracle import Judge, Opinion, agrees
+from ccvae.evaluation.opinions import Judge, Opinion, agrees
 from ccvae.evaluation.samples import Painter, Sample
 
 __all__ = ["conditional_generation"]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ccvae.evaluation.intervals import grand_mean, mean_estimates
-from ccvae.evaluation.oracle import Judge, Opinion, agrees, difference
+from ccvae.evaluation.opinions import Judge, Opinion, agrees, difference
 from ccvae.evaluation.samples import Painter, Sample
 from ccvae.labels import Binary, Continuous, Label, LabelSpace
 

@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -24,19 +23,11 @@ from torch.nn.functional import avg_pool2d, binary_cross_entropy_with_logits, cr
 
 from ccvae.data.cache import built_once
 from ccvae.data.dataset import Dataset
-from ccvae.labels import Binary, Categorical, Continuous, Label, LabelSpace
+from ccvae.evaluation.opinions import Opinion
+from ccvae.labels import Binary, Categorical, Label, LabelSpace
 from ccvae.model import evaluating
 
-__all__ = [
-    "Judge",
-    "Opinion",
-    "Oracle",
-    "OracleConfig",
-    "agrees",
-    "difference",
-    "known_labels",
-    "trained_oracle",
-]
+__all__ = ["Oracle", "OracleConfig", "known_labels", "trained_oracle"]
 
 VERSION = 1
 """Raised whenever an oracle trained anew would differ, so that those in the cache are not mistaken for it."""
@@ -68,49 +59,6 @@ class OracleConfig:
     learning_rate: float = 4e-3
     blur: float = 0.6
     seed: int = 0
-
-
-@dataclass(frozen=True)
-class Opinion:
-    """What an oracle sees in pictures.
-
-    Args:
-        values: by label, probabilities `(rows, values)` of a binary or categorical label's values, or a continuous one's
-            expected value `(rows, 1)`.
-        variants: by label that has variants, probabilities `(rows, variants)` of each, given that the label holds.
-        features: what it rests on, `(rows, features)`; distances between them compare pictures by what they show.
-    """
-
-    values: Mapping[str, np.ndarray]
-    variants: Mapping[str, np.ndarray]
-    features: np.ndarray
-
-    def says(self, label: str) -> np.ndarray:
-        """The most probable value's position `(rows,)`, or a continuous label's expected value."""
-        values = self.values[label]
-        seen: np.ndarray = values[:, 0] if values.shape[1] == 1 else values.argmax(1)
-        return seen
-
-    def variant(self, label: str) -> np.ndarray:
-        """Position `(rows,)` of the most probable variant."""
-        seen: np.ndarray = self.variants[label].argmax(1)
-        return seen
-
-    def rows(self, chosen: np.ndarray | slice) -> Opinion:
-        """The opinion on some of the pictures."""
-        return Opinion(
-            {name: values[chosen] for name, values in self.values.items()},
-            {name: variants[chosen] for name, variants in self.variants.items()},
-            self.features[chosen],
-        )
-
-
-class Judge(Protocol):
-    """What gives opinions on pictures: the oracle, or whatever stands in for it."""
-
-    def look(self, pictures: Tensor) -> Opinion:
-        """Opinion on pictures `(rows, *input_shape)`."""
-        ...
 
 
 class Oracle(nn.Module):
@@ -235,24 +183,6 @@ def known_labels(data: Dataset, rows: np.ndarray | slice = slice(None)) -> np.nd
     if data.truth is None:
         return labels
     return np.where(np.isnan(labels), data.truth.variants[rows] >= 0, labels).astype(np.float32)
-
-
-def agrees(label: Label, opinion: Opinion, asked: np.ndarray) -> np.ndarray:
-    """Whether pictures show what was asked of a label `(rows,)`: the value, or a number within half the prior's deviation."""
-    says = opinion.says(label.name)
-    if isinstance(label, Continuous):
-        near: np.ndarray = np.abs(says - asked) <= label.scale / 2
-        return near
-    same: np.ndarray = says == np.round(asked)
-    return same
-
-
-def difference(label: Label, before: Opinion, after: Opinion) -> np.ndarray:
-    """How much the opinion on a label differs between pictures `(rows,)`: the probability that moved to other values, from 0
-    to 1; of a continuous label, the change of its expected value in deviations of its prior.
-    """
-    change: np.ndarray = np.abs(after.values[label.name] - before.values[label.name]).sum(1)
-    return change / label.scale if isinstance(label, Continuous) else change / 2
 
 
 def soften(x: Tensor, share: float, generator: torch.Generator) -> Tensor:

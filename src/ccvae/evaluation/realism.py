@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
-from ccvae.evaluation.oracle import Judge
+from ccvae.evaluation.opinions import Judge
 from ccvae.evaluation.samples import Painter, Sample
 
 __all__ = ["frechet_distance", "kernel_distance", "realism"]

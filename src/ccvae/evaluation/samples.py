@@ -1,19 +1,34 @@
-"""What is measured, and on which rows: the contract of a model that paints, and samples of a data set's split."""
+"""What is measured, and on which rows: contracts of models that classify and that paint, and samples of a data set's split."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+import pandas as pd
 from torch import Tensor
 
 from ccvae.data.dataset import SPLITS, Dataset
 from ccvae.evaluation.oracle import known_labels
 from ccvae.labels import LabelSpace
 
-__all__ = ["Painter", "Sample", "sample_of"]
+__all__ = ["Classifier", "Painter", "Sample", "sample_of"]
+
+
+@runtime_checkable
+class Classifier(Protocol):
+    """What a model must do to be measured as a classifier."""
+
+    @property
+    def space(self) -> LabelSpace:
+        """The labels."""
+        ...
+
+    def predict_proba(self, images: Any) -> pd.DataFrame:
+        """q(y|x) as `ccvae.CCVAE.predict_proba` gives it."""
+        ...
 
 
 class Painter(Protocol):

@@ -1,0 +1,53 @@
+"""What makes a training fit what it runs on: compiled parts, and a word where a precision does not suit the processor."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
+import torch
+from torch import nn
+
+from ccvae.model import CCVAE
+
+__all__ = ["compiled", "warn_of_slow_precision"]
+
+
+@contextmanager
+def compiled(model: CCVAE, backend: str = "inductor") -> Iterator[None]:
+    """Within, encoder, decoder and label terms run as compiled by `torch.compile`: a GPU starts few large computations instead
+    of hundreds of small ones.
+
+    Each is compiled when it is first met, anew in training and in evaluation, and where batches have another size.
+
+    Args:
+        model: the model.
+        backend: torch's name of what compiles.
+    """
+    parts = [cast(nn.Module, model.encoder), cast(nn.Module, model.decoder), *model.label_blocks()]
+    for part in parts:
+        part.compile(backend=backend)
+    try:
+        yield
+    finally:
+        for part in parts:
+            part._compiled_call_impl = None
+
+
+def warn_of_slow_precision(precision: str, device: torch.device) -> None:
+    """Warn if a processor is asked for bfloat16 for which it has no instructions: torch then computes many times slower.
+
+    Args:
+        precision: as Lightning's.
+        device: where training runs.
+    """
+    if device.type != "cpu" or "bf16" not in precision:
+        return
+    if not any("bf16" in name and able for name, able in torch.cpu.get_capabilities().items()):
+        warnings.warn(
+            f"precision {precision}: this processor has no instructions for bfloat16, and will take about ten times longer "
+            "than with 32-true; leave precision out, or train on a GPU",
+            stacklevel=3,
+        )
