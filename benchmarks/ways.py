@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Laplace, Normal
 from torch.nn.functional import softplus
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from ccvae import binary_blocks, label_tables, tilted_normal
 from ccvae.bound import bound
 from ccvae.config import ModelConfig, TrainConfig
+from ccvae.hardware import compiled
 from ccvae.labels import Binary, LabelSpace
 from ccvae.layers import CoveringConv2d, DoublingConvTranspose2d, SpreadingConvTranspose2d, torch_layers
 from ccvae.model import CCVAE
@@ -65,6 +70,13 @@ def our_step(
     model, (x, y) = model or case.model(device), case.batch_of(device, pattern)
     step_of = trained(model)
     return lambda: step_of(lambda: -bound(model, x, y, estimator).objective(1.0, 100.0).mean(), mixed)
+
+
+def compiled_step(case: Case, device: str) -> Arm:
+    """Our step, compiled."""
+    model = case.model(device)
+    compiled(model).__enter__()  # to the process's end
+    return our_step(case, device, "mixed", model=model)
 
 
 def trained(model: CCVAE) -> Callable[[Callable[[], Tensor], bool], None]:
@@ -165,7 +177,7 @@ def inference(case: Case, device: str) -> dict[str, tuple[Arm, Arm]]:
         z[:, 0] = 2.0
         return decoded(z)
 
-    return {
+    pairs: dict[str, tuple[Arm, Arm]] = {
         "predict": (
             plainly(lambda: torch.sigmoid(encoded()[:, : case.labels] * weight + bias)),
             lambda: model.predict_proba(x),
@@ -176,6 +188,85 @@ def inference(case: Case, device: str) -> dict[str, tuple[Arm, Arm]]:
         ),
         "intervene": (plainly(changed), lambda: model.intervene(x, {"label 0": 1}).cpu()),
     }
+
+    def mixed(work: Arm) -> Arm:
+        def arm() -> None:
+            with torch.autocast(device, torch.bfloat16):
+                work()
+
+        return arm
+
+    if has_bfloat16(device):
+        pairs |= {f"{name}, ours in bf16": (plain_way, mixed(ours)) for name, (plain_way, ours) in pairs.items()}
+    return pairs
+
+
+def has_bfloat16(device: str) -> bool:
+    """Whether a device has instructions for bfloat16."""
+    return device == "cuda" or any("bf16" in name and able for name, able in torch.cpu.get_capabilities().items())
+
+
+def parts(case: Case, device: str, compile_terms: bool = False) -> dict[str, Arm]:
+    """What a step does beside its floor, each alone, forward and backward; label terms compiled, if wanted."""
+    model, (x, y) = case.model(device), case.batch_of(device, "mixed")
+    if compile_terms:
+        for block in model.label_blocks():
+            block.compile()
+    with torch.no_grad():
+        posterior = model.posterior(x)
+        decoded = model.decoder(posterior.loc).requires_grad_()
+    mu, sigma = posterior.loc.requires_grad_(), posterior.scale.requires_grad_()
+    noise, uniform = torch.randn_like(mu), torch.rand_like(y)
+
+    def label_terms() -> None:
+        total = torch.zeros((), device=device)
+        for block in model.label_blocks():
+            where, columns = block.latents, block.columns
+            tilted = block(mu[:, where], sigma[:, where], y[:, columns], noise[:, where], uniform[:, columns])
+            total = total + tilted.log_ratio.sum() + tilted.log_evidence.sum() + tilted.noise.sum()
+        total.backward()  # type: ignore[no-untyped-call]
+
+    def likelihood() -> None:
+        model.likelihood_of.log_prob(decoded, x).sum().backward()  # type: ignore[no-untyped-call]
+
+    return {"label terms": label_terms, "likelihood": likelihood}
+
+
+VIEWS = {
+    "_reshape_alias", "_unsafe_view", "alias", "as_strided", "detach", "diagonal", "empty", "empty_like", "empty_strided",
+    "expand", "lift_fresh", "new_empty", "permute", "select", "slice", "split", "split_with_sizes", "squeeze", "t", "transpose",
+    "unbind", "unsqueeze", "view",
+}  # fmt: skip
+"""Operations that compute nothing."""
+
+
+class Counter(TorchDispatchMode):
+    """Counts the operations that are started within."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += function.overloadpacket.__name__ not in VIEWS
+        return function(*args, **(kwargs or {}))
+
+
+def operations(step: Arm) -> int:
+    """How many operations a step starts."""
+    step()
+    with Counter() as counter:
+        step()
+    return counter.count
+
+
+@contextmanager
+def as_on_accelerator() -> Iterator[None]:
+    """Within, label terms are computed as on an accelerator, which is asked for nothing."""
+    with ExitStack() as patches:
+        for module in (binary_blocks, label_tables, tilted_normal):
+            patches.enter_context(patch.object(module, "on_accelerator", lambda tensor: True))
+        yield
 
 
 def layer_forms(device: str) -> dict[str, tuple[Arm, Arm]]:

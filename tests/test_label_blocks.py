@@ -527,3 +527,17 @@ def test_blocks_of_labels_stand_side_by_side():
         together = tilt(blocks, mu, sigma, y)
         assert together.log_ratio.shape == (1, 3)
         assert len(set(together.log_ratio[0].tolist())) == 3
+
+
+@pytest.mark.parametrize("blocks", [binary(count=3), categorical(count=2), categorical(3, 4), continuous(count=3)])
+def test_prior_quantiles_are_those_of_the_label_prior(blocks):
+    levels = (torch.arange(10_000) + 0.5) / 10_000
+    quantiles = blocks.prior_quantile(levels[:, None].expand(-1, len(blocks.columns)))
+    for found, prior in zip(quantiles.unbind(-1), blocks.label_prior(), strict=True):
+        if isinstance(prior, Normal):
+            assert torch.allclose(found, prior.icdf(levels), rtol=1e-5)
+            continue
+        shares = torch.bincount(found.long()).to(levels.dtype) / len(levels)
+        expected = prior.probs if isinstance(prior, Categorical) else torch.stack([1 - prior.probs, prior.probs])
+        assert torch.allclose(shares, expected.to(shares.dtype), atol=2e-4)
+        assert (found.diff() >= 0).all()

@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import logsigmoid
 
 from ccvae import label_tables
-from ccvae.sigmoid_averages import sigmoid_averages
+from ccvae.sigmoid_averages import sigmoid_averages, value_probabilities
 
 BETAS = (-300.0, -100.0, -30.0, -10.0, -3.0, -1.0, 0.0, 1.0, 3.0, 10.0, 30.0, 300.0)
 E = torch.linspace(-9, 9, 200_001, dtype=torch.float64)
@@ -44,6 +44,20 @@ def test_double_precision(alpha, tolerance):
 def test_single_precision(alpha, tolerance):
     for beta in BETAS:
         assert torch.allclose(ours(alpha, beta, torch.float32), fine(alpha, beta), rtol=1e-5, atol=tolerance), beta
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("alpha", [0.01, 1.0, 5.0, 10.0])
+def test_probabilities_of_values_are_right_where_they_are_rare_too(alpha, dtype):
+    for beta in BETAS:
+        s = alpha * E + beta
+        true = torch.stack([(MASSES * torch.sigmoid(-s)).sum(), (MASSES * torch.sigmoid(s)).sum()])
+        found = value_probabilities(*torch.tensor([[alpha], [beta]], dtype=dtype))[:, 0]
+        assert found.dtype == dtype
+        assert found.sum().item() == pytest.approx(1, abs=1e-6)
+        assert torch.allclose(found.double(), true, rtol=3e-6, atol=1e-9), beta
+        if alpha <= 5:
+            assert torch.allclose(found.double(), true, rtol=2e-3, atol=1e-35), beta
 
 
 def test_everything_is_finite_everywhere():

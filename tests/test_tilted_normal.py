@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import logsigmoid
 
 from ccvae import label_tables as module
-from ccvae.tilted_normal import log_normaliser, tilted_normal
+from ccvae.tilted_normal import tilted_normal
 
 ALPHAS = (0.01, 0.3, 1.0, 2.0, 5.0, 10.0, 20.0)
 BETAS = (-300.0, -100.0, -30.0, -10.0, -3.0, -1.0, 0.0, 1.0, 3.0, 10.0, 30.0, 300.0)
@@ -42,8 +42,6 @@ def test_normaliser(alpha, tolerance):
     for beta in BETAS:
         log_z = fine(alpha, beta)[2]
         assert ours(alpha, beta)[0][0, 0].item() == pytest.approx(log_z.item(), rel=1e-14, abs=tolerance), beta
-        plain = log_normaliser(torch.tensor([alpha], dtype=torch.float64), torch.tensor([beta], dtype=torch.float64))
-        assert plain.item() == pytest.approx(log_z.item(), rel=1e-14, abs=tolerance), beta
 
 
 @pytest.mark.parametrize(("alpha", "tolerance"), [(0.01, 1e-11), (1.0, 1e-11), (5.0, 1e-11), (10.0, 1e-9), (20.0, 5e-5)])

@@ -14,8 +14,8 @@ from torch.nn.functional import logsigmoid
 from ccvae import labels as label_kinds
 from ccvae.label_blocks import FIRST_DISTANCE, SMALLEST_SLOPE, DiscreteBlocks, TiltedPosterior, full_precision
 from ccvae.label_tables import on_accelerator
-from ccvae.sigmoid_averages import sigmoid_averages
-from ccvae.tilted_normal import log_normaliser, tilted_normal
+from ccvae.sigmoid_averages import sigmoid_averages, value_probabilities
+from ccvae.tilted_normal import tilted_normal
 
 __all__ = ["BinaryBlocks"]
 
@@ -85,7 +85,7 @@ class BinaryBlocks(DiscreteBlocks):
     def predict(self, mu: Tensor, sigma: Tensor) -> Tensor:
         """q(y_i|x), `(batch, labels, 2)`."""
         alpha, beta, _ = self.section(dimensions_first(mu), dimensions_first(sigma))
-        return torch.stack([log_normaliser(alpha, -beta), log_normaliser(alpha, beta)], -1).softmax(-1)
+        return value_probabilities(alpha.flatten(), beta.flatten()).view(2, *alpha.shape).movedim(0, -1)
 
     @full_precision
     def tilt(self, mu: Tensor, sigma: Tensor, y: Tensor, noise: Tensor, uniform: Tensor) -> TiltedPosterior:
@@ -115,7 +115,7 @@ class BinaryBlocks(DiscreteBlocks):
         drawn_from = torch.stack([uniform >= y, uniform < y])  # the value, which only soft labels leave open
         others = (share > 0) & ~drawn_from
         # the tilt by value 0 is that by value 1 with e reversed, at −beta
-        sign = torch.tensor([-1, 1], dtype=beta.dtype, device=beta.device)[:, None, None]
+        sign = torch.arange(-1, 2, 2, dtype=beta.dtype, device=beta.device)[:, None, None]
         level = torch.stack([(1 - uniform) / (1 - y), uniform / y])
         flat = (part.flatten() for part in (alpha.expand_as(share), sign * beta, level, drawn_from, others))
         log_mass, mean, square, log_sigmoid, e = tilted_where(*flat).view(5, *share.shape)

@@ -91,6 +91,11 @@ class ContinuousBlocks(LabelBlocks):
         pairs = zip(self.prior_mean, self.prior_deviation, strict=True)
         return [Normal(*pair, validate_args=False) for pair in pairs]
 
+    def prior_quantile(self, level: Tensor) -> Tensor:
+        """Quantiles of p(y_i), in the labels' own units."""
+        white: Tensor = torch.special.ndtri(level.clamp(1e-6, 1 - 1e-6))
+        return self.prior_mean + self.prior_deviation * white
+
     def conditional_prior(self, y: Tensor) -> Normal:
         """p(z_i|y_i)."""
         loc = self.prior_slope * self.standardised(y)[..., None] + self.prior_loc

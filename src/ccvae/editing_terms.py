@@ -52,7 +52,7 @@ def misreading(model: CCVAE, posterior: Normal, generator: torch.Generator | Non
     uniform = mu.new_empty(2, share.total, labels + 1).uniform_(generator=generator)[:, share.rows]
     spread, uniform = uniform[0, :, -1:], uniform[..., :-1]
     with torch.no_grad():
-        prior = model.conditional_prior(draw_labels(model.space.labels, uniform[0]).to(mu.dtype))
+        prior = model.conditional_prior(draw_labels(model, uniform[0]).to(mu.dtype))
         drawn = prior.loc + prior.scale * noise[0] * spread
         changed = torch.cat([uniform[1] < min(0.5, CHANGED / labels), uniform.new_zeros(len(mu), 1).bool()], 1)
         changed = changed[:, model.owner]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ccvae.label_blocks import LabelBlocks
-from ccvae.labels import Continuous, Label
+from ccvae.labels import Continuous
 from ccvae.model import CCVAE
 
 __all__ = ["generate", "intervene", "reconstruct", "transfer", "traverse"]
@@ -47,7 +47,7 @@ def generate(
     if count < 1:
         raise ValueError(f"count: expected at least 1, found {count}")
     noise, uniform = sample_noise(model, count, seed)
-    y = draw_labels(model.space.labels, uniform)
+    y = draw_labels(model, uniform)
     z = with_labels(model, noise, y, model.space.names, None, noise)
     if given:
         row = torch.tensor(model.space.encode_row(given), device=z.device).expand(count, -1)
@@ -225,13 +225,9 @@ def sample_noise(model: CCVAE, count: int, seed: int) -> tuple[Tensor, Tensor]:
     return normal.to(model.device), uniform.to(model.device)
 
 
-def draw_labels(labels: Sequence[Label], uniform: Tensor) -> Tensor:
-    """Labels drawn from their priors by uniform numbers `(rows, labels)`."""
-    drawn = []
-    for label, number in zip(labels, uniform.unbind(-1), strict=True):
-        if isinstance(label, Continuous):
-            drawn.append(label.mean + label.scale * torch.special.ndtri(number.clamp(1e-6, 1 - 1e-6)))
-        else:
-            upper = torch.tensor(label.priors, device=uniform.device).cumsum(0)
-            drawn.append(torch.searchsorted(upper, number.contiguous()).clamp_max(len(label.values) - 1).float())
-    return torch.stack(drawn, -1)
+def draw_labels(model: CCVAE, uniform: Tensor) -> Tensor:
+    """Labels drawn from their priors by uniform numbers `(rows, labels)`, alike."""
+    drawn = torch.empty_like(uniform)
+    for block in model.label_blocks():
+        drawn[:, block.columns] = block.prior_quantile(uniform[:, block.columns])
+    return drawn

@@ -95,6 +95,10 @@ class LabelBlocks(nn.Module, ABC):
     def label_prior(self) -> Sequence[Distribution]:
         """p(y_i), a distribution for each label."""
 
+    @abstractmethod
+    def prior_quantile(self, level: Tensor) -> Tensor:
+        """Where the distribution function of p(y_i) reaches levels in (0, 1): both `(…, labels)`."""
+
     def by_column(self, each: Sequence[Part]) -> Iterator[tuple[int, Part]]:
         """Pairs of a label's column and its part of what a method gave for each label."""
         return zip(self.columns.tolist(), each, strict=True)
@@ -174,6 +178,11 @@ class DiscreteBlocks(LabelBlocks, ABC):
         labels = torch.arange(y.shape[-1], device=y.device).expand_as(y)
         value = (y + 0.5).floor().long()
         return Normal(self.prior_loc[labels, value], self.prior_scale[labels, value], validate_args=False)
+
+    def prior_quantile(self, level: Tensor) -> Tensor:
+        """Quantiles of p(y_i): values' numbers."""
+        below = self.log_prior.exp().cumsum(-1)[:, :-1]
+        return (level[..., None] > below).sum(-1).to(level.dtype)
 
     def divergence(self, mu: Tensor, sigma: Tensor, value: int) -> Tensor:
         """KL( q(z_i|x) || p(z_i|y_i) ) of one value: `(batch, labels)` nats."""

@@ -17,7 +17,7 @@ from torch.nn.functional import logsigmoid
 
 from ccvae.label_tables import LOG2_E, Grid, product, row_chunks
 
-__all__ = ["sigmoid_averages"]
+__all__ = ["sigmoid_averages", "value_probabilities"]
 
 
 def sigmoid_averages(alpha: Tensor, beta: Tensor) -> Tensor:
@@ -74,6 +74,24 @@ def sweep(alpha: Tensor, beta: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
     averages = about_zero(product(powers[:3], shares) / total, c)
     slopes = about_zero(product(powers, shares.mul_(absent)) / total, c)
     return torch.stack([*averages, average_entropy]), torch.stack(slopes)
+
+
+def value_probabilities(alpha: Tensor, beta: Tensor) -> Tensor:
+    """E[sigmoid(−s)] and E[sigmoid(s)], `(2, rows)`, of alpha and beta `(rows,)`: plain operations, for any transform.
+
+    Both are right to a part in a million and better down to 1e-6; of rarer values, for alpha up to 5, to a part in a thousand.
+    """
+    grid = Grid.like(alpha)
+    o = grid.offset[:, None]
+    log_weights = grid.spacing.log()[:, None] - o.square() / 2
+    found = []
+    for rows in row_chunks(alpha):
+        c = (-beta[rows] / alpha[rows]).clamp(-grid.margin, grid.margin)
+        s = alpha[rows] * o + (alpha[rows] * c + beta[rows])
+        masses = ((log_weights - c * o) * LOG2_E).exp2()
+        found.append(torch.stack([(masses * torch.sigmoid(signed)).sum(0) for signed in (-s, s)]))
+    sums = torch.cat(found, 1)
+    return sums / sums.sum(0)
 
 
 def about_zero(moments: Tensor, c: Tensor) -> list[Tensor]:

@@ -25,25 +25,12 @@ from torch.nn.functional import logsigmoid
 
 from ccvae.label_tables import LOG2_E, LOG_ROOT_TWO_PI, Grid, on_accelerator, product, row_chunks
 
-__all__ = ["log_normaliser", "tilted_normal"]
+__all__ = ["tilted_normal"]
 
 
 def centre(alpha: Tensor, beta: Tensor, grid: Grid) -> Tensor:
     """Where points crowd: at the sigmoid's turn, as long as the tilted Normal has mass there; in the shape of alpha."""
     return torch.minimum((-beta / alpha).clamp_min(-grid.margin), alpha + grid.margin)
-
-
-def tabulate(alpha: Tensor, beta: Tensor, grid: Grid) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """e, s, log sigmoid(s) and the log of the mass that each point stands for, times Z: each `(…, points)`."""
-    e = centre(alpha, beta, grid)[..., None] + grid.offset
-    s = alpha[..., None] * e + beta[..., None]
-    log_sigmoid = logsigmoid(s)
-    return e, s, log_sigmoid, log_sigmoid - e.square() / 2 + (grid.spacing.log() - LOG_ROOT_TWO_PI)
-
-
-def log_normaliser(alpha: Tensor, beta: Tensor) -> Tensor:
-    """Log Z, in the shape of alpha; plain operations, that any exporter or transform can follow."""
-    return tabulate(alpha, beta, Grid.like(alpha))[-1].logsumexp(-1)
 
 
 def tilted_normal(alpha: Tensor, beta: Tensor, level: Tensor | None = None) -> Tensor:
@@ -142,49 +129,38 @@ def side(level: Tensor) -> Tensor:
     return torch.where(level < 0.5, 1, -1).to(level.dtype)
 
 
-class Point(NamedTuple):
-    """What the cubics between two points of a table need at either."""
-
-    white: Tensor  # Normal quantile of F(e), (rows,)
-    e: Tensor
-    stretch: Tensor  # de / d white
-    flow: Tensor  # de / d(alpha, beta) at a fixed level, (2, rows)
-    flow_slope: Tensor  # d flow / de
-
-
 def draw(alpha: Tensor, beta: Tensor, level: Tensor, sums: Sums, grid: Grid) -> tuple[Tensor, Tensor]:
-    """Draws `(rows,)` at levels, and their derivatives in alpha and beta `(2, rows)`."""
+    """Draws `(rows,)` at levels, and their derivatives in alpha and beta `(2, rows)`.
+
+    They lie between the last point below a level and the next one: what cubics need is found at both, `(2, rows)`.
+    """
     log_z, log_z_slopes = sums.values[0], sums.slopes[:, 0]
     k, tail = sums.cut[0].long(), sums.cut[1]
     tail_slopes = sums.cut[2:] - tail * log_z_slopes
-    sign, c = side(level), centre(alpha, beta, grid)
     numbers = torch.finfo(level.dtype)
-
-    def point(node: Tensor, half: float) -> Point:
-        spacing, bend = grid.spacing[node], grid.bend[node]
-        e = c + grid.offset[node]
-        s = alpha * e + beta
-        g = torch.sigmoid(-s)
-        g_slope = -alpha * g * (1 - g)
-        density = (logsigmoid(s) - e.square() / 2 - LOG_ROOT_TWO_PI - log_z).exp().clamp_min(numbers.tiny)
-        log_density_slope = alpha * g - e
-        score = torch.stack([e * g, g]) - log_z_slopes
-        # the sum over the tail becomes an integral: half the mass of its last point, and the next term of Euler and Maclaurin
-        mass = -sign * density * spacing
-        share = half + (log_density_slope * spacing + bend).clamp(-6, 6) / 12
-        score_slope = torch.stack([g + e * g_slope, g_slope]) * spacing / 12
-        white = sign * torch.special.ndtri((tail + mass * share).clamp(numbers.tiny, 1 - numbers.eps))
-        flow = -sign * (tail_slopes + mass * (score * share + score_slope)) / density
-        stretch = (-white.square() / 2 - LOG_ROOT_TWO_PI).exp() / density
-        return Point(white, e, stretch, flow, -score - flow * log_density_slope)
-
-    low, high = point(k, 0.5), point(k + 1, -0.5)
-    drawn = cubic(torch.special.ndtri(level), low.white, high.white, low.e, high.e, low.stretch, high.stretch)
-    return drawn, cubic(drawn, low.e, high.e, low.flow, high.flow, low.flow_slope, high.flow_slope)
+    nodes, half = torch.stack([k, k + 1]), 0.5 - torch.arange(2, dtype=level.dtype, device=level.device)[:, None]
+    sign, spacing, bend = side(level), grid.spacing[nodes], grid.bend[nodes]
+    e = centre(alpha, beta, grid) + grid.offset[nodes]
+    s = alpha * e + beta
+    g = torch.sigmoid(-s)
+    g_slope = -alpha * g * (1 - g)
+    density = (logsigmoid(s) - e.square() / 2 - LOG_ROOT_TWO_PI - log_z).exp().clamp_min(numbers.tiny)
+    log_density_slope = alpha * g - e
+    score = torch.stack([e * g, g]) - log_z_slopes[:, None]
+    # the sum over the tail becomes an integral: half the mass of its last point, and the next term of Euler and Maclaurin
+    mass = -sign * density * spacing
+    share = half + (log_density_slope * spacing + bend).clamp(-6, 6) / 12
+    score_slope = torch.stack([g + e * g_slope, g_slope]) * spacing / 12
+    white = sign * torch.special.ndtri((tail + mass * share).clamp(numbers.tiny, 1 - numbers.eps))  # Normal quantiles of F(e)
+    flow = -sign * (tail_slopes[:, None] + mass * (score * share + score_slope)) / density  # de / d(alpha, beta), at that level
+    stretch = (-white.square() / 2 - LOG_ROOT_TWO_PI).exp() / density  # de / d white
+    drawn = cubic(torch.special.ndtri(level), white, e, stretch)
+    return drawn, cubic(drawn, e, flow, -score - flow * log_density_slope)
 
 
-def cubic(x: Tensor, x0: Tensor, x1: Tensor, f0: Tensor, f1: Tensor, slope0: Tensor, slope1: Tensor) -> Tensor:
-    """Hermite's cubic through two points with slopes."""
-    width = x1 - x0
-    r = (x - x0) / width
+def cubic(x: Tensor, at: Tensor, f: Tensor, slope: Tensor) -> Tensor:
+    """Hermite's cubic at x `(rows,)` through two points, with values and slopes there: each `(…, 2, rows)`."""
+    start, width = at[0], at[1] - at[0]
+    r = (x - start) / width
+    (f0, f1), (slope0, slope1) = f.unbind(-2), slope.unbind(-2)
     return f0 + (f1 - f0) * r.square() * (3 - 2 * r) + width * r * (1 - r) * ((1 - r) * slope0 - r * slope1)

@@ -172,5 +172,5 @@ def prior_variance(model: CCVAE, seed: int) -> Tensor:
     from ccvae.interventions import draw_labels
 
     uniform = torch.rand(PRIOR_SAMPLES, len(model.space), generator=torch.Generator().manual_seed(seed)).to(model.device)
-    prior = model.conditional_prior(draw_labels(model.space.labels, uniform).to(next(model.parameters()).dtype))
+    prior = model.conditional_prior(draw_labels(model, uniform).to(next(model.parameters()).dtype))
     return prior.loc.var(0) + prior.scale.square().mean(0)
