@@ -24,10 +24,11 @@ SOURCE = REPOSITORY / "src" / "ccvae"
 LAYERS = (
     "label_cells", "label_kinds", "labels", "config", "likelihoods", "layers", "networks", "allocation",
     "label_tables", "tilted_normal", "sigmoid_averages", "label_blocks", "binary_blocks",
-    "categorical_blocks", "continuous_blocks", "shares", "model", "bound", "interventions", "counterfactuals", "editing_terms",
+    "categorical_blocks", "continuous_blocks", "block_layout",
+    "shares", "model", "bound", "interventions", "counterfactuals", "editing_terms",
     "data", "run", "grids", "charts", "pages", "parallel", "callbacks", "optimisation", "sums", "hardware", "training",
     "baselines", "evaluation",
-    "choices", "figures", "report",
+    "choices", "picture_figures", "figures", "report",
     "estimator", "export", "studio", "commands", "picture_commands", "cli",
 )  # fmt: skip
 """Modules and packages of ccvae: each may import, at module level, those before it only."""

@@ -6,14 +6,15 @@ import pytest
 import torch
 from PIL import Image
 
-from ccvae import figures
+from ccvae import picture_figures
 from ccvae.choices import choose
 from ccvae.data import arrays, avatars
-from ccvae.figures import ORDER, another, colour_of, draw_all, value_text
+from ccvae.figures import ORDER, draw_all
 from ccvae.grids import BLUE, GREY, ORANGE, pixels_of
 from ccvae.interventions import generate, intervene, traverse
 from ccvae.labels import Binary, Categorical, Continuous
 from ccvae.model import CCVAE
+from ccvae.picture_figures import another, colour_of, value_text
 from conftest import squares
 
 
@@ -26,7 +27,7 @@ def rows(monkeypatch):
         seen[:] = given
         return Image.new("RGB", (1, 1))
 
-    monkeypatch.setattr(figures, "grid", watching)
+    monkeypatch.setattr(picture_figures, "grid", watching)
     return seen
 
 
@@ -71,7 +72,7 @@ def test_metrics_are_read_from_the_folder_and_old_figures_go(trained, data, tmp_
 def test_traversals_show_what_the_model_reads(trained, data, rows):
     model, _ = trained
     choices = choose(model, data)
-    figures.traversals(model, data, choices)
+    picture_figures.traversals(model, data, choices)
     _, bright, corner, side = rows
     assert (bright.name, bright.above[0], bright.above[-1]) == ("bright", "absent", "present")
     assert len(bright.pictures) == 9
@@ -88,7 +89,7 @@ def test_traversals_show_what_the_model_reads(trained, data, rows):
 def test_interventions_set_what_they_name(trained, data, rows):
     model, _ = trained
     choices = choose(model, data)
-    figures.interventions(model, data, choices)
+    picture_figures.interventions(model, data, choices)
     shown = choices.rows[:8]
     original, reconstruction, bright, corner, _ = rows
     assert (np.stack(original.pictures) == data.inputs[shown]).all()
@@ -106,7 +107,7 @@ def test_interventions_set_what_they_name(trained, data, rows):
 
 def test_samples_vary_under_their_condition(trained, data, rows):
     model, _ = trained
-    figures.samples(model, choose(model, data), seed=0)
+    picture_figures.samples(model, choose(model, data), seed=0)
     assert rows[0].name == "no condition"
     names = [row.name for row in rows]
     assert {"bright=1", "corner=left", "corner=right", "corner=low"} <= set(names)
@@ -121,7 +122,7 @@ def test_samples_vary_under_their_condition(trained, data, rows):
 
 def test_transfers_bring_the_donors_values(trained, data, rows):
     model, _ = trained
-    figures.transfers(model, data, choose(model, data))
+    picture_figures.transfers(model, data, choose(model, data))
     heads = [number for number, row in enumerate(rows) if row.name]
     [first] = [number for number in heads if rows[number].name == "corner"]
     donors, matrix = rows[first], rows[first + 1 :][: next((n - first - 1 for n in heads if n > first), None)]
@@ -137,7 +138,7 @@ def test_transfers_bring_the_donors_values(trained, data, rows):
 def test_the_truth_stands_beside_the_model(faces, rows):
     model, data, choices = faces
     truth = data.truth
-    figures.interventions(model, data, choices)
+    picture_figures.interventions(model, data, choices)
     shown = choices.rows[:5]
     top, *below = rows
     assert top.above == ("model", "truth") * 5
@@ -152,7 +153,7 @@ def test_the_truth_stands_beside_the_model(faces, rows):
         (picture != original).any() for picture, original in zip(below[0].pictures[1::2], data.inputs[shown], strict=True)
     )
 
-    figures.transfers(model, data, choices)
+    picture_figures.transfers(model, data, choices)
     name, head, first = rows[0].name, rows[0], rows[1]
     assert head.above[1] == "model"
     assert head.above[6] == "truth"

@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch.distributions import Bernoulli, Categorical, Normal
 
+from ccvae.block_layout import block_slices
 from ccvae.config import ModelConfig
 from ccvae.labels import Binary, LabelSpace
 from ccvae.labels import Categorical as CategoricalLabel
 from ccvae.labels import Continuous as ContinuousLabel
-from ccvae.model import CCVAE, STYLE_DIMENSIONS, block_slices, evaluating
+from ccvae.model import CCVAE, STYLE_DIMENSIONS, evaluating
 
 SPACE = LabelSpace(
     (

@@ -91,6 +91,8 @@ class BinaryBlocks(DiscreteBlocks):
     def tilt(self, mu: Tensor, sigma: Tensor, y: Tensor, noise: Tensor, uniform: Tensor) -> TiltedPosterior:
         """q(z_i|x,y_i): tilted Normals along the label map's direction, white noise across it.
 
+        Of a missing label both values count, each weighed by the label map, and q(z_i|x) stays what it is.
+
         Inside, tensors are (values,) (d,) batch, labels: sums over the first, small dimensions are fast.
         """
         mu, sigma, noise = (dimensions_first(part) for part in (mu, sigma, noise))

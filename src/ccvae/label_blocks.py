@@ -4,7 +4,8 @@ Everything is per label i with its own block z_i of d dimensions, x's posterior 
 noise n = (z_i − mu) / sigma. Only the label map's logits look at z_i, so what an observed label does to the posterior,
 q(z_i|x,y_i) ∝ q(z_i|x) q(y_i|z_i), is a tilt along few directions, and every term of the bound is an integral over those:
 
-- *binary* (`ccvae.binary_blocks`): one direction, a table of points along it (`ccvae.tilted_normal`);
+- *binary* (`ccvae.binary_blocks`): one direction, a table of points along it (`ccvae.tilted_normal` for labels observed,
+  `ccvae.sigmoid_averages` for missing ones);
 - *categorical* (`ccvae.categorical_blocks`): up to C − 1, a fixed set of nodes in the block;
 - *continuous* (`ccvae.continuous_blocks`): one, and all is Normal; closed form.
 

@@ -22,12 +22,10 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
 from torch.nn.functional import softplus
 
-from ccvae.binary_blocks import BinaryBlocks
-from ccvae.categorical_blocks import CategoricalBlocks
+from ccvae.block_layout import block_slices, build_blocks
 from ccvae.config import ModelConfig
-from ccvae.continuous_blocks import ContinuousBlocks
 from ccvae.label_blocks import LabelBlocks
-from ccvae.labels import Binary, Categorical, Continuous, Label, LabelSpace
+from ccvae.labels import Continuous, Label, LabelSpace
 from ccvae.likelihoods import build_likelihood
 from ccvae.networks import Decoder, Encoder, build_decoder, build_encoder
 
@@ -326,41 +324,3 @@ def evaluating(module: nn.Module) -> Iterator[None]:
     finally:
         for part, training in modes:
             part.training = training
-
-
-def block_slices(space: LabelSpace, config: ModelConfig) -> list[slice]:
-    """Where in the latent vector each label's block lies."""
-    sizes = config.block_dim if isinstance(config.block_dim, Mapping) else dict.fromkeys(space.names, config.block_dim)
-    for name in sizes:
-        space.index(name)
-    slices, start = [], 0
-    for label in space:
-        smallest = len(label.values) - 1 if isinstance(label, Categorical) else 1
-        stop = start + max(sizes.get(label.name, 1), smallest)
-        slices.append(slice(start, stop))
-        start = stop
-    if 0 < config.latent_dim < start:
-        raise ValueError(
-            f"latent_dim: the blocks of {len(space)} labels need {start} dimensions (and the style some more), "
-            f"found {config.latent_dim}; raise latent_dim (0 finds a size by itself), or lower block_dim"
-        )
-    return slices
-
-
-def build_blocks(space: LabelSpace, slices: list[slice]) -> list[LabelBlocks]:
-    """Label blocks, those of one kind, value count and size together."""
-    groups: dict[tuple[str, int, int], list[int]] = {}
-    for column, label in enumerate(space):
-        values = 0 if isinstance(label, Continuous) else len(label.values)
-        groups.setdefault((label.kind, values, slices[column].stop - slices[column].start), []).append(column)
-    blocks: list[LabelBlocks] = []
-    for columns in groups.values():
-        labels = [space.labels[column] for column in columns]
-        latents = [list(range(slices[column].start, slices[column].stop)) for column in columns]
-        if binary := [label for label in labels if isinstance(label, Binary)]:
-            blocks.append(BinaryBlocks(columns, latents, binary))
-        if categorical := [label for label in labels if isinstance(label, Categorical)]:
-            blocks.append(CategoricalBlocks(columns, latents, categorical))
-        if continuous := [label for label in labels if isinstance(label, Continuous)]:
-            blocks.append(ContinuousBlocks(columns, latents, continuous))
-    return blocks
