@@ -34,6 +34,12 @@ WRONG = [
     (TrainConfig, "weight_decay", -1e-9, "weight_decay: expected a number at least 0, found -1e-09"),
     (TrainConfig, "gradient_clip", -1.0, "gradient_clip: expected a number at least 0, found -1.0"),
     (TrainConfig, "estimator", "iwae", "estimator: expected one of exact, paper, found 'iwae'"),
+    (
+        TrainConfig,
+        "precision",
+        "bf16-true",
+        "precision: expected one of 32-true, 64-true, bf16-mixed, 16-mixed, found 'bf16-true'",
+    ),
     (TrainConfig, "classification_weight", -2.0, "classification_weight: expected a number at least 0, found -2.0"),
     (TrainConfig, "label_weights", {"hat": -1}, "label_weights of hat: expected a number at least 0, found -1"),
     (TrainConfig, "kl_weight", -1, "kl_weight: expected a number at least 0, found -1"),

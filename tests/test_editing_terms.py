@@ -6,7 +6,7 @@ from torch import nn
 from torch.distributions import Normal, kl_divergence
 
 from ccvae.config import ModelConfig
-from ccvae.editing_terms import kept_elsewhere, misreading
+from ccvae.editing_terms import by_input_alone, kept_elsewhere, misreading
 from ccvae.labels import Binary, Categorical, Continuous, LabelSpace
 from ccvae.model import CCVAE
 from ccvae.shares import Share
@@ -174,3 +174,22 @@ def test_posterior_comes_with_the_bound(data):
     for estimator in ("exact", "paper"):
         result = model.bound(data.tensor(rows), torch.tensor(data.labels[rows]), estimator)
         torch.testing.assert_close(result.posterior.loc, model.encode(data.tensor(rows)).loc, atol=1e-5, rtol=1e-5)
+
+
+def test_only_inputs_learn_from_what_is_taken_by_input_alone():
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Tanh(), torch.nn.Linear(3, 1))
+    x = torch.randn(5, 4, requires_grad=True)
+
+    def function(given):
+        return network(given).square().sum(1)
+
+    alone = by_input_alone(function, x)
+    torch.testing.assert_close(alone, function(x))
+    weights = torch.arange(1.0, 6.0)
+    expected = torch.autograd.grad((weights * function(x)).sum(), x)[0]
+    found = torch.autograd.grad((weights * alone).sum(), [x, *network.parameters()], allow_unused=True)
+    torch.testing.assert_close(found[0], expected)
+    assert found[1:] == (None,) * 4
+    with torch.no_grad():
+        torch.testing.assert_close(by_input_alone(function, x), alone)

@@ -260,3 +260,8 @@ def test_train_config_names_the_field():
         TrainConfig(estimator="exakt")
     with pytest.raises(ValueError, match="epochs"):
         TrainConfig(epochs=0)
+
+
+def test_what_this_machine_lacks_is_named(data):
+    with pytest.raises(ValueError, match=r"accelerator cpu, devices 0, strategy auto: .*devices=0"):
+        fit(model_for(data), data, accelerator="cpu", devices=0, progress=False)

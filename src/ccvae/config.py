@@ -13,6 +13,7 @@ __all__ = ["READERS", "DataConfig", "ModelConfig", "TrainConfig"]
 
 NETWORKS = ("conv", "paper", "resnet", "mlp")
 ESTIMATORS = ("exact", "paper")
+PRECISIONS = ("32-true", "64-true", "bf16-mixed", "16-mixed")
 READERS = ("avatars", "image_folder", "celeba", "chexpert", "fashion_mnist", "mnist", "digits", "table", "hugging_face")
 
 
@@ -94,9 +95,9 @@ class TrainConfig:
         devices: as Lightning's: how many devices, or "auto".
         num_nodes: how many machines.
         strategy: as Lightning's: "auto", "ddp", …
-        precision: as Lightning's: "32-true", "bf16-mixed", …
+        precision: as Lightning's: "32-true", "64-true", "bf16-mixed" or "16-mixed"; label terms have single precision at least.
         compile: compile networks and label terms by `torch.compile`: a minute or two before the first steps, and on a GPU far
-            fewer computations to start in each.
+            fewer computations to start in each. Of several processes, whose networks exchange statistics, label terms only.
     """
 
     epochs: int = 12
@@ -125,6 +126,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_choice("estimator", self.estimator, ESTIMATORS)
+        check_choice("precision", self.precision, PRECISIONS)
         check_whole("epochs", self.epochs, least=1)
         check_whole("batch_size", self.batch_size, least=2)
         if self.labelled_share is not None:

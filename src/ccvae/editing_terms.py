@@ -11,12 +11,12 @@ changed (it never meets one in training), nor in which part of the latent vector
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
-from torch.func import functional_call
 from torch.nn.functional import smooth_l1_loss
 
 from ccvae.binary_blocks import BinaryBlocks
@@ -58,12 +58,27 @@ def misreading(model: CCVAE, posterior: Normal, generator: torch.Generator | Non
         changed = changed[:, model.owner]
         z = torch.where(changed, drawn, mu + sigma * noise[1])
     images = model.likelihood_of.mean(full(model.decoder(z)))
-    encoder = cast(nn.Module, model.encoder)
-    frozen = {name: parameter.detach() for name, parameter in encoder.named_parameters()}
-    with evaluating(encoder):
-        read = full(functional_call(encoder, frozen, (images,)))[:, :latents]
-    distance = smooth_l1_loss(read / prior.scale, z / prior.scale, reduction="none")
-    return (distance * torch.where(changed, 1.0, REST)).sum(-1)
+    weight = torch.where(changed, 1.0, REST)
+
+    def distance(seen: Tensor) -> Tensor:
+        read = full(model.encoder(seen))[:, :latents]
+        return (smooth_l1_loss(read / prior.scale, z / prior.scale, reduction="none") * weight).sum(-1)
+
+    with evaluating(cast(nn.Module, model.encoder)):
+        return by_input_alone(distance, images)
+
+
+def by_input_alone(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """What a function gives for inputs row by row, `(batch,)`, differentiable in them and in nothing that it knows of besides.
+
+    Networks have no need to be copied or frozen for it, which what spreads them over processes would not bear.
+    """
+    with torch.enable_grad():
+        given = x.detach().requires_grad_()
+        value = function(given)
+        (slope,) = torch.autograd.grad(value.sum(), given)
+    change = ((x - given.detach()) * slope).flatten(1).sum(1)  # zero, with the slope as its derivative
+    return value.detach() + change
 
 
 def kept_elsewhere(model: CCVAE, posterior: Normal, y: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ __all__ = ["compiled", "warn_of_slow_precision"]
 
 
 @contextmanager
-def compiled(model: CCVAE, backend: str = "inductor") -> Iterator[None]:
+def compiled(model: CCVAE, networks: bool = True, backend: str = "inductor") -> Iterator[None]:
     """Within, encoder, decoder and label terms run as compiled by `torch.compile`: a GPU starts few large computations instead
     of hundreds of small ones.
 
@@ -24,9 +24,12 @@ def compiled(model: CCVAE, backend: str = "inductor") -> Iterator[None]:
 
     Args:
         model: the model.
+        networks: whether encoder and decoder too, which must not talk to other processes then.
         backend: torch's name of what compiles.
     """
-    parts = [cast(nn.Module, model.encoder), cast(nn.Module, model.decoder), *model.label_blocks()]
+    parts: list[nn.Module] = list(model.label_blocks())
+    if networks:
+        parts += [cast(nn.Module, model.encoder), cast(nn.Module, model.decoder)]
     for part in parts:
         part.compile(backend=backend)
     try:

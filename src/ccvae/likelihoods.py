@@ -29,13 +29,14 @@ class Likelihood(nn.Module, ABC):
             raise ValueError(f"scale: expected a finite number above {SMALLEST_SCALE}, found {scale}")
         self.bounded = bounded
         above = scale - SMALLEST_SCALE
-        raw_scale = torch.tensor(above + math.log(-math.expm1(-above)))  # softplus undone, for large scales too
+        # softplus undone, for large scales too; a vector of one, since FSDP takes no scalars
+        raw_scale = torch.tensor([above + math.log(-math.expm1(-above))])
         self.raw_scale = nn.Parameter(raw_scale, requires_grad=learn_scale)
 
     @property
     def scale(self) -> Tensor:
         """The density's scale, a scalar tensor."""
-        return SMALLEST_SCALE + softplus(self.raw_scale)
+        return SMALLEST_SCALE + softplus(self.raw_scale)[0]
 
     def mean(self, decoded: Tensor) -> Tensor:
         """Expected data, in the shape of the decoder's output."""

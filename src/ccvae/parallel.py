@@ -14,7 +14,8 @@ from datetime import timedelta
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.plugins import LayerSync
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, distributed, nn
@@ -23,7 +24,7 @@ from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 
 from ccvae.config import TrainConfig
 
-__all__ = ["SharedBatchNorm", "SharedNormalisation", "ending_together", "leave", "trainer_settings"]
+__all__ = ["SharedBatchNorm", "SharedNormalisation", "ending_together", "leave", "trainer_of"]
 
 native_batch_norm_backward = torch.ops.aten.native_batch_norm_backward
 LONGEST_WAIT = timedelta(minutes=10)
@@ -35,9 +36,17 @@ LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", 
 """What gloo and NCCL say when another process is gone."""
 
 
-def trainer_settings(config: TrainConfig) -> dict[str, Any]:
-    """Arguments of Lightning's `Trainer` that a configuration stands for."""
-    return {
+def trainer_of(config: TrainConfig, **settings: Any) -> Trainer:
+    """Lightning's trainer for a configuration.
+
+    Args:
+        config: how to train.
+        settings: further arguments of the trainer; those that follow from the configuration too replace what does.
+
+    Raises:
+        ValueError: this machine has no such accelerator or number of devices, or they do not go with the strategy.
+    """
+    configured = {
         "accelerator": config.accelerator,
         "devices": config.devices,
         "num_nodes": config.num_nodes,
@@ -49,6 +58,12 @@ def trainer_settings(config: TrainConfig) -> dict[str, Any]:
         "enable_model_summary": False,
         "num_sanity_val_steps": 0,
     }
+    try:
+        return Trainer(**configured | settings)
+    except MisconfigurationException as error:
+        raise ValueError(
+            f"accelerator {config.accelerator}, devices {config.devices}, strategy {config.strategy}: {error}"
+        ) from None
 
 
 def strategy_of(config: TrainConfig) -> str | DDPStrategy:

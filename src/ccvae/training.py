@@ -26,7 +26,7 @@ from ccvae.editing_terms import kept_elsewhere, misreading
 from ccvae.hardware import compiled, warn_of_slow_precision
 from ccvae.model import CCVAE
 from ccvae.optimisation import decayed_names, optimiser
-from ccvae.parallel import ending_together, trainer_settings
+from ccvae.parallel import ending_together, trainer_of
 from ccvae.run import check_free, check_space, save, writing
 from ccvae.sums import TERMS, label_hits, term_sums, wide
 
@@ -231,7 +231,8 @@ def fit(
         The model, in evaluation mode.
 
     Raises:
-        ValueError: labels or inputs are not the model's, nothing can be resumed, or the loss stops being a number.
+        ValueError: labels or inputs are not the model's, nothing can be resumed, the machine lacks what is asked for, or the
+            loss stops being a number.
         Interrupted: Ctrl-C was pressed; all that was trained is kept. Of several processes only the first one goes on so; the
             others end.
         ConnectionError: another process of the training is gone.
@@ -255,16 +256,13 @@ def fit(
     watchers.append(keeper)
     if progress:
         watchers.append(TQDMProgressBar(refresh_rate=STEPS_BETWEEN_LOOKS, leave=False))
-    trained = lightning.Trainer(
-        **trainer_settings(config)
-        | {
-            "callbacks": watchers,
-            "logger": list(loggers) or False,
-            "enable_checkpointing": folder is not None,
-            "enable_progress_bar": progress,
-        }
-        | (trainer or {})
-    )
+    own: dict[str, Any] = {
+        "callbacks": watchers,
+        "logger": list(loggers) or False,
+        "enable_checkpointing": folder is not None,
+        "enable_progress_bar": progress,
+    }
+    trained = trainer_of(config, **own | (trainer or {}))
     warn_of_slow_precision(config.precision, trained.strategy.root_device)
     inputs = DeviceInputs(data, trained.strategy.root_device)
     process, processes = trained.global_rank, trained.world_size
@@ -278,7 +276,7 @@ def fit(
             data.split_table().to_csv(path, index=False)
     module = Training(model.train(), config, batches, validation)
     try:
-        compiling = compiled(model) if config.compile else nullcontext()
+        compiling = compiled(model, networks=processes == 1) if config.compile else nullcontext()
         with keeper.listening(), ending_together(), compiling, warnings.catch_warnings():
             # Lightning 2.6 asks torch 2.13 in a way that torch deprecates; and a resumed run's folder is not empty
             warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
