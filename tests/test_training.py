@@ -193,7 +193,7 @@ def test_resume_without_checkpoint_or_with_other_settings(data, tmp_path):
     with pytest.raises(ValueError, match="no checkpoint"):
         fit(model_for(data), data, tmp_path / "none", resume=True, **QUICK)
     save(model_for(data), tmp_path / "run", {"training": {"epochs": 3, "devices": 1}})
-    check_resumable(tmp_path / "run", {"training": {"epochs": 3, "devices": 2}})
+    check_resumable(tmp_path / "run", {"training": {"epochs": 3, "devices": 2, "compile": True}})
     check_resumable(tmp_path / "run", {"model": {"latent_dim": 0}})
     with pytest.raises(ValueError, match=r"model.latent_dim \(was 10, now 12\)"):
         check_resumable(tmp_path / "run", {"model": {"latent_dim": 12}})

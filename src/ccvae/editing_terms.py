@@ -22,6 +22,7 @@ from torch.nn.functional import smooth_l1_loss
 from ccvae.binary_blocks import BinaryBlocks
 from ccvae.bound import style_term
 from ccvae.interventions import draw_labels
+from ccvae.likelihoods import sum_of_elements
 from ccvae.model import CCVAE, evaluating, full
 from ccvae.shares import Share
 
@@ -71,13 +72,13 @@ def misreading(model: CCVAE, posterior: Normal, generator: torch.Generator | Non
 def by_input_alone(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """What a function gives for inputs row by row, `(batch,)`, differentiable in them and in nothing that it knows of besides.
 
-    Networks have no need to be copied or frozen for it, which what spreads them over processes would not bear.
+    Networks need not be copied or frozen for it, which FSDP, while it spreads them over processes, would not bear.
     """
     with torch.enable_grad():
         given = x.detach().requires_grad_()
         value = function(given)
         (slope,) = torch.autograd.grad(value.sum(), given)
-    change = ((x - given.detach()) * slope).flatten(1).sum(1)  # zero, with the slope as its derivative
+    change = sum_of_elements((x - given.detach()) * slope)  # zero, with the slope as its derivative
     return value.detach() + change
 
 

@@ -44,7 +44,7 @@ __all__ = [
     "writing",
 ]
 
-RESUMABLE_CHANGES = ("accelerator", "devices", "num_nodes", "strategy")
+RESUMABLE_CHANGES = ("accelerator", "devices", "num_nodes", "strategy", "compile")
 FOUND = (("latent_dim", 0),)
 """Settings that stand for what the run folder then names."""
 CONFIG, LABELS, WEIGHTS = "config.yaml", "labels.json", "model.safetensors"
