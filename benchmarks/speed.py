@@ -37,6 +37,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ccvae.allocation import keep_memory
 from ccvae.data import arrays
 from ccvae.data.batches import Batches
+from ccvae.hardware import compiled, has_bfloat16
 from ccvae.layers import torch_layers
 from ways import (
     ROWS,
@@ -45,7 +46,6 @@ from ways import (
     as_on_accelerator,
     compiled_step,
     floor_step,
-    has_bfloat16,
     inference,
     layer_forms,
     operations,
@@ -165,7 +165,7 @@ def steps_section(clock: Clock, cases: list[Case]) -> Iterator[str]:
             f"floor, {MANY_LABELS} labels": floor_step(many, device),
             f"mixed, {MANY_LABELS} labels": our_step(many, device, "mixed"),
         }
-        if has_bfloat16(device):
+        if has_bfloat16(torch.device(device)):
             arms["floor, bf16"] = floor_step(case, device, mixed=True)
             arms["mixed, bf16"] = our_step(case, device, "mixed", mixed=True)
         if device == "cuda":
@@ -261,10 +261,11 @@ def operations_section(device: str) -> Iterator[str]:
             "the public way, labelled": operations(public_step(case, device)),
             "label terms alone": operations(parts(case, device)["label terms"]),
         }
-        # counted anew: what is compiled starts what the compiler made of it
-        label_terms = parts(case, device, compile_terms=True)["label terms"]
-        label_terms()
-        counts["label terms alone, compiled"] = metrics.generated_kernel_count
+        model = case.model(device)
+        metrics.reset()
+        with compiled(model, networks=False):
+            parts(case, device, model)["label terms"]()
+        counts["label terms alone, compiled"] = metrics.generated_kernel_count  # what the compiler made of them
     yield "## Operations that a step starts\n"
     yield "On a GPU a step at 32×32 takes as long as its operations take to be started. Of `conv` with 18 labels, as on a GPU:"
     yield ", ".join(f"{name} {count:,}" for name, count in counts.items()) + ".\n"

@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ccvae import binary_blocks, label_tables, tilted_normal
 from ccvae.bound import bound
 from ccvae.config import ModelConfig, TrainConfig
-from ccvae.hardware import compiled
+from ccvae.hardware import compiled, has_bfloat16
 from ccvae.labels import Binary, LabelSpace
 from ccvae.layers import CoveringConv2d, DoublingConvTranspose2d, SpreadingConvTranspose2d, torch_layers
 from ccvae.model import CCVAE
@@ -75,8 +75,13 @@ def our_step(
 def compiled_step(case: Case, device: str) -> Arm:
     """Our step, compiled."""
     model = case.model(device)
-    compiled(model).__enter__()  # to the process's end
-    return our_step(case, device, "mixed", model=model)
+    step = our_step(case, device, "mixed", model=model)
+
+    def arm() -> None:
+        with compiled(model):
+            step()
+
+    return arm
 
 
 def trained(model: CCVAE) -> Callable[[Callable[[], Tensor], bool], None]:
@@ -196,22 +201,14 @@ def inference(case: Case, device: str) -> dict[str, tuple[Arm, Arm]]:
 
         return arm
 
-    if has_bfloat16(device):
+    if has_bfloat16(torch.device(device)):
         pairs |= {f"{name}, ours in bf16": (plain_way, mixed(ours)) for name, (plain_way, ours) in pairs.items()}
     return pairs
 
 
-def has_bfloat16(device: str) -> bool:
-    """Whether a device has instructions for bfloat16."""
-    return device == "cuda" or any("bf16" in name and able for name, able in torch.cpu.get_capabilities().items())
-
-
-def parts(case: Case, device: str, compile_terms: bool = False) -> dict[str, Arm]:
-    """What a step does beside its floor, each alone, forward and backward; label terms compiled, if wanted."""
-    model, (x, y) = case.model(device), case.batch_of(device, "mixed")
-    if compile_terms:
-        for block in model.label_blocks():
-            block.compile()
+def parts(case: Case, device: str, model: CCVAE | None = None) -> dict[str, Arm]:
+    """What a step does beside its floor, each alone, forward and backward."""
+    model, (x, y) = model or case.model(device), case.batch_of(device, "mixed")
     with torch.no_grad():
         posterior = model.posterior(x)
         decoded = model.decoder(posterior.loc).requires_grad_()

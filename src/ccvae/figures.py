@@ -15,7 +15,7 @@ import torch
 from ccvae.charts import profiles, training_curves, walks
 from ccvae.choices import Choices, choose, ends
 from ccvae.data.dataset import Dataset
-from ccvae.grids import picture_of, sheet, write_picture
+from ccvae.grids import write_picture
 from ccvae.interventions import intervene, reconstruct, traverse
 from ccvae.labels import Categorical
 from ccvae.model import CCVAE
@@ -34,7 +34,7 @@ from ccvae.picture_figures import (
 )
 from ccvae.run import check_space
 
-__all__ = ["ORDER", "Figure", "draw_all", "picture_of", "sheet"]
+__all__ = ["ORDER", "draw_all"]
 
 ORDER = ("reconstructions", "interventions", "traversals", "samples", "transfer", "plane", "training")
 """Names of the figures' files, as a report shows them."""

@@ -12,7 +12,7 @@ from torch import nn
 
 from ccvae.model import CCVAE
 
-__all__ = ["compiled", "warn_of_slow_precision"]
+__all__ = ["compiled", "has_bfloat16", "warn_of_slow_precision"]
 
 
 @contextmanager
@@ -39,6 +39,11 @@ def compiled(model: CCVAE, networks: bool = True, backend: str = "inductor") -> 
             part._compiled_call_impl = None
 
 
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device has instructions for bfloat16, as any but a processor is taken to have."""
+    return device.type != "cpu" or any("bf16" in name and able for name, able in torch.cpu.get_capabilities().items())
+
+
 def warn_of_slow_precision(precision: str, device: torch.device) -> None:
     """Warn if a processor is asked for bfloat16 for which it has no instructions: torch then computes many times slower.
 
@@ -46,9 +51,7 @@ def warn_of_slow_precision(precision: str, device: torch.device) -> None:
         precision: as Lightning's.
         device: where training runs.
     """
-    if device.type != "cpu" or "bf16" not in precision:
-        return
-    if not any("bf16" in name and able for name, able in torch.cpu.get_capabilities().items()):
+    if "bf16" in precision and not has_bfloat16(device):
         warnings.warn(
             f"precision {precision}: this processor has no instructions for bfloat16, and will take about ten times longer "
             "than with 32-true; leave precision out, or train on a GPU",

@@ -27,8 +27,10 @@ class Grid(NamedTuple):
     """The points, as functions of their index: `(points,)`."""
 
     offset: Tensor  # e − c
+    powers: Tensor  # of that, from 0 to 3, (4, points)
     spacing: Tensor  # de / dj
     bend: Tensor  # d log spacing / dj
+    log_weights: Tensor  # log spacing − (e − c)² / 2; less c (e − c), how a standard Normal weighs points, but for a factor
     margin: float  # how far c may leave the mode of what is integrated
 
     @classmethod
@@ -37,7 +39,9 @@ class Grid(NamedTuple):
         points, reach, margin = (64, 11.0, 3.0) if tensor.dtype == torch.float64 else (40, 8.5, 2.5)
         t = torch.linspace(-STRETCH, STRETCH, points, dtype=tensor.dtype, device=tensor.device)
         step, radius = 2 * STRETCH / (points - 1), reach / math.sinh(STRETCH)
-        return cls(radius * t.sinh(), radius * step * t.cosh(), step * t.tanh(), margin)
+        offset, spacing = radius * t.sinh(), radius * step * t.cosh()
+        powers = torch.stack([offset**power for power in range(4)])
+        return cls(offset, powers, spacing, step * t.tanh(), spacing.log() - offset.square() / 2, margin)
 
 
 def on_accelerator(tensor: Tensor) -> bool:

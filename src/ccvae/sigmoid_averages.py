@@ -59,14 +59,13 @@ class SigmoidAverages(torch.autograd.Function):
 
 def sweep(alpha: Tensor, beta: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
     """One pass over a table `(points, rows)`: the averages `(4, rows)`, and E[g e^k] for k from 0 to 3, `(4, rows)`."""
-    o, c = grid.offset, (-beta / alpha).clamp(-grid.margin, grid.margin)
-    powers = torch.stack([o**power for power in range(4)])
+    c, o, powers = centre(alpha, beta, grid), grid.offset, grid.powers
     s = torch.outer(o, alpha).add_(alpha * c + beta)
     log_sigmoid = logsigmoid(s)
     sigmoid = log_sigmoid.mul(LOG2_E).exp2_()
     absent = 1 - sigmoid
     entropy = s.mul_(absent).sub_(log_sigmoid)
-    log_masses = torch.outer(o, -c).add_((grid.spacing.log() - o.square() / 2)[:, None])
+    log_masses = torch.outer(o, -c).add_(grid.log_weights[:, None])
     masses = log_masses.mul_(LOG2_E).exp2_()  # of the points, but for a factor; exp2 is faster than exp in torch
     total = masses.sum(0)
     average_entropy = torch.linalg.vecdot(masses, entropy, dim=0) / total
@@ -82,16 +81,20 @@ def value_probabilities(alpha: Tensor, beta: Tensor) -> Tensor:
     Both are right to a part in a million and better down to 1e-6; of rarer values, for alpha up to 5, to a part in a thousand.
     """
     grid = Grid.like(alpha)
-    o = grid.offset[:, None]
-    log_weights = grid.spacing.log()[:, None] - o.square() / 2
+    o, log_weights = grid.offset[:, None], grid.log_weights[:, None]
     found = []
     for rows in row_chunks(alpha):
-        c = (-beta[rows] / alpha[rows]).clamp(-grid.margin, grid.margin)
+        c = centre(alpha[rows], beta[rows], grid)
         s = alpha[rows] * o + (alpha[rows] * c + beta[rows])
         masses = ((log_weights - c * o) * LOG2_E).exp2()
         found.append(torch.stack([(masses * torch.sigmoid(signed)).sum(0) for signed in (-s, s)]))
     sums = torch.cat(found, 1)
     return sums / sums.sum(0)
+
+
+def centre(alpha: Tensor, beta: Tensor, grid: Grid) -> Tensor:
+    """Where points crowd: at the sigmoid's turn, as long as the Normal has mass there; in the shape of alpha."""
+    return (-beta / alpha).clamp(-grid.margin, grid.margin)
 
 
 def about_zero(moments: Tensor, c: Tensor) -> list[Tensor]:

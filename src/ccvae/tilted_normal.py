@@ -85,11 +85,10 @@ class Sums(NamedTuple):
 
 def sweep(alpha: Tensor, beta: Tensor, level: Tensor | None, grid: Grid) -> Sums:
     """One pass over a table `(points, rows)`: few operations touch all of it, and sums of powers of o = e − c are products."""
-    c, o = centre(alpha, beta, grid), grid.offset
-    powers = torch.stack([o**power for power in range(4)])
+    c, o, powers = centre(alpha, beta, grid), grid.offset, grid.powers
     log_sigmoid = logsigmoid(torch.outer(o, alpha).add_(alpha * c + beta))
     typical = log_sigmoid[len(o) // 2].clone()  # at c, within a few nats of the highest, and cheaper to find
-    log_masses = torch.outer(o, -c).add_(log_sigmoid).sub_(typical).add_((grid.spacing.log() - o.square() / 2)[:, None])
+    log_masses = torch.outer(o, -c).add_(log_sigmoid).sub_(typical).add_(grid.log_weights[:, None])
     masses = log_masses.mul_(LOG2_E).exp2_()  # which torch computes faster than exp
     pull = log_sigmoid.mul(LOG2_E).exp2_().neg_().add_(1).mul_(masses)  # g times mass, where g = 1 − sigmoid(s)
     total, m1, m2 = product(powers[:3], masses)
