@@ -13,7 +13,7 @@ from torch.nn.functional import logsigmoid
 
 from ccvae import labels as label_kinds
 from ccvae.label_blocks import FIRST_DISTANCE, SMALLEST_SLOPE, DiscreteBlocks, TiltedPosterior, full_precision
-from ccvae.label_tables import on_accelerator
+from ccvae.label_tables import found_where
 from ccvae.sigmoid_averages import sigmoid_averages, value_probabilities
 from ccvae.tilted_normal import tilted_normal
 
@@ -99,7 +99,7 @@ class BinaryBlocks(DiscreteBlocks):
         alpha, beta, along = self.section(mu, sigma)
         observed = ~y.isnan()
         given = self.given_labels(alpha, beta, y, uniform)
-        p, p_e, p_square, entropy = averages_where(alpha, beta, ~observed)
+        p, p_e, p_square, entropy = found_where(~observed, 4, sigmoid_averages, alpha, beta)
         absent = (~observed).to(p.dtype)
         missing = torch.stack([absent - p, p, -p_e, p_e, absent - p_square, p_square])
         mass, mean, square = given.moments + missing.view_as(given.moments)
@@ -115,17 +115,16 @@ class BinaryBlocks(DiscreteBlocks):
         """What observed labels say of e; of missing ones, zeros."""
         share = torch.stack([1 - y, y]).nan_to_num()
         drawn_from = torch.stack([uniform >= y, uniform < y])  # the value, which only soft labels leave open
-        others = (share > 0) & ~drawn_from
+        level = torch.where(drawn_from, torch.stack([(1 - uniform) / (1 - y), uniform / y]), 0.5)
         # the tilt by value 0 is that by value 1 with e reversed, at −beta
         sign = torch.arange(-1, 2, 2, dtype=beta.dtype, device=beta.device)[:, None, None]
-        level = torch.stack([(1 - uniform) / (1 - y), uniform / y])
-        flat = (part.flatten() for part in (alpha.expand_as(share), sign * beta, level, drawn_from, others))
-        log_mass, mean, square, log_sigmoid, e = tilted_where(*flat).view(5, *share.shape)
+        found = found_where(share > 0, 5, tilted_normal, alpha.expand_as(share), sign * beta, level)
+        log_mass, mean, square, log_sigmoid, e = found
         return GivenLabels(
             moments=torch.stack([share, share * sign * mean, share * square]),
             log_evidence=(share * log_mass).sum(0),
             surprise=-(share * log_sigmoid).sum(0),
-            drawn=(sign * e).sum(0),
+            drawn=(sign * torch.where(drawn_from, e, 0)).sum(0),
         )
 
     def log_joint(self, mu: Tensor, sigma: Tensor, along: Tensor, mass: Tensor, mean: Tensor, square: Tensor) -> Tensor:
@@ -164,44 +163,3 @@ class GivenLabels(NamedTuple):
 def dimensions_first(blocks: Tensor) -> Tensor:
     """Blocks `(batch, labels, d)` as `(d, batch, labels)`, and so in memory."""
     return blocks.movedim(-1, 0).contiguous()
-
-
-def tilted_where(slope: Tensor, offset: Tensor, level: Tensor, drawn: Tensor, other: Tensor) -> Tensor:
-    """What `tilted_normal` gives of some rows with draws and of others without, `(5, rows)`, and zeros of the rest; a row
-    without a draw has 0 for it.
-
-    Args:
-        slope: `(rows,)`.
-        offset: likewise.
-        level: likewise.
-        drawn: which rows with draws, `(rows,)`.
-        other: which rows without, none of those.
-    """
-    if on_accelerator(slope):
-        # it would have to be waited for to know which rows they are; to it, all of them cost no more
-        quantities = tilted_normal(slope, offset, torch.where(drawn, level, 0.5))
-        return torch.cat([torch.where(drawn | other, quantities[:4], 0), torch.where(drawn, quantities[4:], 0)])
-    quantities = slope.new_zeros(5, len(slope))
-    for rows, levels in ((drawn.nonzero()[:, 0], level), (other.nonzero()[:, 0], None)):
-        if len(rows):
-            found = tilted_normal(slope[rows], offset[rows], None if levels is None else levels[rows])
-            quantities.index_copy_(1, rows, found)
-    return quantities
-
-
-def averages_where(alpha: Tensor, beta: Tensor, where: Tensor) -> Tensor:
-    """What `sigmoid_averages` gives of some cells, and zeros of the rest: `(4, batch, labels)`.
-
-    Args:
-        alpha: `(batch, labels)`.
-        beta: likewise.
-        where: which cells, likewise.
-    """
-    alpha, beta, flat = alpha.flatten(), beta.flatten(), where.flatten()
-    if on_accelerator(alpha):
-        averages = torch.where(flat, sigmoid_averages(alpha, beta), 0)
-    else:
-        averages, rows = alpha.new_zeros(4, len(alpha)), flat.nonzero()[:, 0]
-        if len(rows):
-            averages.index_copy_(1, rows, sigmoid_averages(alpha[rows], beta[rows]))
-    return averages.view(4, *where.shape)

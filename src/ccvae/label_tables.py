@@ -7,13 +7,13 @@ e = −beta / alpha: there its poles come nearest to the real axis. The trapezoi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["LOG2_E", "LOG_ROOT_TWO_PI", "Grid", "on_accelerator", "product", "row_chunks"]
+__all__ = ["LOG2_E", "LOG_ROOT_TWO_PI", "Grid", "found_where", "product", "row_chunks", "sums_to_middles"]
 
 STRETCH = 3.5
 """The largest t: how much closer the points are at c than at the ends."""
@@ -56,8 +56,36 @@ def row_chunks(tensor: Tensor) -> Iterator[slice]:
         yield slice(start, start + count)
 
 
+def found_where(where: Tensor, count: int, function: Callable[..., Tensor], *arguments: Tensor) -> Tensor:
+    """What a function finds in some cells, `(count, *cells)`, and zeros in the rest.
+
+    Args:
+        where: which cells.
+        count: how many quantities it finds.
+        function: from arguments `(rows,)` to `(count, rows)`.
+        arguments: of the cells' shape.
+    """
+    flat, given = where.flatten(), [argument.flatten() for argument in arguments]
+    if on_accelerator(where):
+        # it would have to be waited for to know which rows they are; to it, all of them cost no more
+        found = torch.where(flat, function(*given), 0)
+    else:
+        found, rows = given[0].new_zeros(count, len(flat)), flat.nonzero()[:, 0]
+        if len(rows):
+            found.index_copy_(1, rows, function(*(argument[rows] for argument in given)))
+    return found.view(count, *where.shape)
+
+
 def product(few: Tensor, table: Tensor) -> Tensor:
     """Matrices multiplied, in full precision: an accelerator may have been told to round what it multiplies as matrices."""
     if on_accelerator(table):
         return torch.stack([(row[:, None] * table).sum(0) for row in few])
     return few @ table
+
+
+def sums_to_middles(table: Tensor) -> Tensor:
+    """Of each point in a table, the sum over all before it and half its own: in its shape."""
+    if on_accelerator(table):
+        return table.cumsum(0).sub_(table, alpha=0.5)
+    index = torch.arange(len(table), dtype=table.dtype)
+    return (index[:, None] - index + 0.5).clamp(0, 1) @ table  # faster there

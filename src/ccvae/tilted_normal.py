@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import logsigmoid
 
-from ccvae.label_tables import LOG2_E, LOG_ROOT_TWO_PI, Grid, on_accelerator, product, row_chunks
+from ccvae.label_tables import LOG2_E, LOG_ROOT_TWO_PI, Grid, product, row_chunks, sums_to_middles
 
 __all__ = ["tilted_normal"]
 
@@ -33,16 +33,16 @@ def centre(alpha: Tensor, beta: Tensor, grid: Grid) -> Tensor:
     return torch.minimum((-beta / alpha).clamp_min(-grid.margin), alpha + grid.margin)
 
 
-def tilted_normal(alpha: Tensor, beta: Tensor, level: Tensor | None = None) -> Tensor:
+def tilted_normal(alpha: Tensor, beta: Tensor, level: Tensor) -> Tensor:
     """What a bound needs of tilted Normals, differentiable once in alpha and beta.
 
     Args:
         alpha: slopes `(rows,)`, positive.
         beta: offsets `(rows,)`.
-        level: if draws are wanted, uniform numbers in (0, 1) for them, `(rows,)`.
+        level: uniform numbers in (0, 1) for draws, `(rows,)`.
 
     Returns:
-        log Z, E[e], E[e²], E[log sigmoid(alpha e + beta)] and a draw (or 0): `(5, rows)`.
+        log Z, E[e], E[e²], E[log sigmoid(alpha e + beta)] and a draw: `(5, rows)`.
     """
     quantities: Tensor = TiltedNormal.apply(alpha, beta, level)  # type: ignore[no-untyped-call]
     return quantities
@@ -52,17 +52,13 @@ class TiltedNormal(torch.autograd.Function):
     """The quantities of `tilted_normal`, whose derivatives are found with them: then no table need be kept."""
 
     @staticmethod
-    def forward(ctx: Any, alpha: Tensor, beta: Tensor, level: Tensor | None) -> Tensor:
+    def forward(ctx: Any, alpha: Tensor, beta: Tensor, level: Tensor) -> Tensor:
         """Quantities `(5, rows)`."""
-        grid = Grid.like(alpha)
-        if level is not None:
-            eps = torch.finfo(level.dtype).eps
-            level = level.clamp(eps, 1 - eps)
-        parts = [sweep(alpha[rows], beta[rows], None if level is None else level[rows], grid) for rows in row_chunks(alpha)]
+        grid, eps = Grid.like(alpha), torch.finfo(level.dtype).eps
+        level = level.clamp(eps, 1 - eps)
+        parts = [sweep(alpha[rows], beta[rows], level[rows], grid) for rows in row_chunks(alpha)]
         sums = Sums(*(torch.cat(part, -1) for part in zip(*parts, strict=True)))
-        drawn, flow = torch.zeros_like(alpha), torch.zeros_like(sums.slopes[:, 0])
-        if level is not None:
-            drawn, flow = draw(alpha, beta, level, sums, grid)
+        drawn, flow = draw(alpha, beta, level, sums, grid)
         ctx.save_for_backward(torch.cat([sums.slopes, flow[:, None]], 1))
         return torch.cat([sums.values, drawn[None]])
 
@@ -80,10 +76,10 @@ class Sums(NamedTuple):
 
     values: Tensor  # log Z, E[e], E[e²], E[log sigmoid], (4, rows)
     slopes: Tensor  # their derivatives in alpha and beta, (2, 4, rows)
-    cut: Tensor  # where draws are wanted, see `cut`, (4, rows)
+    cut: Tensor  # see `cut`, (4, rows)
 
 
-def sweep(alpha: Tensor, beta: Tensor, level: Tensor | None, grid: Grid) -> Sums:
+def sweep(alpha: Tensor, beta: Tensor, level: Tensor, grid: Grid) -> Sums:
     """One pass over a table `(points, rows)`: few operations touch all of it, and sums of powers of o = e − c are products."""
     c, o, powers = centre(alpha, beta, grid), grid.offset, grid.powers
     log_sigmoid = logsigmoid(torch.outer(o, alpha).add_(alpha * c + beta))
@@ -96,7 +92,7 @@ def sweep(alpha: Tensor, beta: Tensor, level: Tensor | None, grid: Grid) -> Sums
     g0, g1, g2, g3 = product(powers, pull) / total
     log_label = torch.linalg.vecdot(masses, log_sigmoid, dim=0) / total
     h0, h1 = product(powers[:2], pull * log_sigmoid) / total
-    cuts = [alpha[:0]] * 4 if level is None else cut(level, masses, pull, powers[:2], c, total)
+    cuts = cut(level, masses, pull, powers[:2], c, total)
     values = [typical - c.square() / 2 - LOG_ROOT_TWO_PI + total.log(), c + m1, c.square() + 2 * c * m1 + m2, log_label]
     # of E[f], E[(f − E[f]) g + ∂f] in beta and, in alpha, the same with e = c + o inside
     mean_by_beta, mean_by_o = g1 - m1 * g0, g2 - m1 * g1
@@ -111,10 +107,7 @@ def cut(level: Tensor, masses: Tensor, pull: Tensor, powers: Tensor, c: Tensor, 
     The tail of a level in the lower half are the points up to k, of one in the upper half those above: the smaller is exacter.
     """
     index = torch.arange(len(masses), dtype=masses.dtype, device=masses.device)
-    if on_accelerator(masses):
-        middles = masses.cumsum(0).sub_(masses, alpha=0.5)
-    else:
-        middles = (index[:, None] - index + 0.5).clamp(0, 1) @ masses  # the same, and faster
+    middles = sums_to_middles(masses)
     k = ((middles < level * middles[-1]).sum(0) - 1).clamp_(0, len(index) - 2).to(masses.dtype)
     sign = side(level)
     tail = torch.outer(-index, sign).add_(sign * (k + 0.5) + 0.5).clamp_(0, 1)
