@@ -26,8 +26,8 @@ def supervised(data: Dataset, config: TrainConfig, **model_settings: Any) -> CCV
             posterior = model.posterior(x[rows])
             loss = posterior.loc.new_zeros(())
             for block in model.label_blocks():
-                mu, sigma = block.blocks_of(posterior.loc), block.blocks_of(posterior.scale)
-                known = block.labels_of(y[rows])
+                mu, sigma = posterior.loc[:, block.latents], posterior.scale[:, block.latents]
+                known = y[rows][:, block.columns]
                 tilted = block.tilt(mu, sigma, known, torch.zeros_like(mu), torch.full_like(known, 0.5))
                 loss = loss - tilted.log_evidence.sum(-1).mean()
             optimizer.zero_grad()

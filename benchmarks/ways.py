@@ -218,8 +218,8 @@ def parts(case: Case, device: str, model: CCVAE | None = None) -> dict[str, Arm]
     def label_terms() -> None:
         total = torch.zeros((), device=device)
         for block in model.label_blocks():
-            mu_i, sigma_i, noise_i = (block.blocks_of(part) for part in (mu, sigma, noise))
-            tilted = block(mu_i, sigma_i, block.labels_of(y), noise_i, block.labels_of(uniform))
+            where, columns = block.latents, block.columns
+            tilted = block(mu[:, where], sigma[:, where], y[:, columns], noise[:, where], uniform[:, columns])
             total = total + tilted.log_ratio.sum() + tilted.log_evidence.sum() + tilted.noise.sum()
         total.backward()  # type: ignore[no-untyped-call]
 

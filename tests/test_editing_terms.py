@@ -116,7 +116,7 @@ def test_kept_elsewhere_is_the_style_and_what_does_not_hold():
 
     absent = {"hat": torch.tensor([1.0, 0.0, 0.0]).double(), "glasses": torch.zeros(3).double()}
     (block,) = [each for each in model.label_blocks() if len(each.columns) == 2]
-    says = block.predict(block.blocks_of(q.loc), block.blocks_of(q.scale))[2, :, 0]
+    says = block.predict(q.loc[:, block.latents], q.scale[:, block.latents])[2, :, 0]
     absent["hat"][2], absent["glasses"][2] = says
     expected = divergence(style)
     for name, share in absent.items():

@@ -124,7 +124,7 @@ class BinaryBlocks(DiscreteBlocks):
             moments=torch.stack([share, share * sign * mean, share * square]),
             log_evidence=(share * log_mass).sum(0),
             surprise=-(share * log_sigmoid).sum(0),
-            drawn=(sign * torch.where(drawn_from, e, 0)).sum(0),
+            drawn=(sign * drawn_from * e).sum(0),
         )
 
     def log_joint(self, mu: Tensor, sigma: Tensor, along: Tensor, mass: Tensor, mean: Tensor, square: Tensor) -> Tensor:

@@ -114,11 +114,11 @@ def exact_bound(model: CCVAE, x: Tensor, y: Tensor, generator: torch.Generator |
     tilted_noise = noise.clone()
     labels, evidence = mu.new_zeros(len(x)), mu.new_zeros(y.shape)
     for block in model.label_blocks():
-        mu_c, sigma_c, noise_c = (block.blocks_of(part) for part in (mu, sigma, noise))
-        tilted = block(mu_c, sigma_c, block.labels_of(y), noise_c, block.labels_of(uniform))
-        block.put_blocks(tilted_noise, tilted.noise)
-        block.put_labels(evidence, tilted.log_evidence)
+        where, columns = block.latents, block.columns
+        tilted = block(mu[:, where], sigma[:, where], y[:, columns], noise[:, where], uniform[:, columns])
+        tilted_noise[:, where] = tilted.noise
         labels = labels + tilted.log_ratio.sum(-1)
+        evidence = evidence.index_copy(1, columns, tilted.log_evidence)
     return Bound(
         reconstruction=model.likelihood(mu + sigma * tilted_noise, x),
         labels=labels,
@@ -150,14 +150,14 @@ def paper_bound(model: CCVAE, x: Tensor, y: Tensor, generator: torch.Generator |
     # numbers drawn here are for these rows alone: from a source that other processes have too, they would repeat theirs
     alone = generator if share.processes == 1 else None
     for block in model.label_blocks():
-        y_block, z_block = block.labels_of(y), block.blocks_of(z)
+        y_block, z_block = y[:, block.columns], z[:, block.latents]
         observed = ~y_block.isnan()
         known = y_block.nan_to_num()
         log_given_z = log_given_z + (block.log_label_map(z_block.detach(), known) * observed).sum(-1)
-        log_given_samples = log_given_samples + (block.log_label_map(block.blocks_of(many), known) * observed).sum(-1)
-        log_posterior = Normal(block.blocks_of(posterior.loc), block.blocks_of(posterior.scale), validate_args=False).log_prob(
-            z_block
-        )
+        log_given_samples = log_given_samples + (block.log_label_map(many[..., block.latents], known) * observed).sum(-1)
+        log_posterior = Normal(
+            posterior.loc[:, block.latents], posterior.scale[:, block.latents], validate_args=False
+        ).log_prob(z_block)
         log_ratio = torch.where(observed, block.log_joint_ratio(z_block, known), block.expected_joint_ratio(z_block, alone))
         labels = labels + log_ratio.sum(-1) - log_posterior.sum((-2, -1))
     log_evidence = log_given_samples.logsumexp(0) - math.log(PAPER_SAMPLES)

@@ -93,8 +93,8 @@ def kept_elsewhere(model: CCVAE, posterior: Normal, y: Tensor) -> Tensor:
     nats = -style_term(model, posterior)
     for block in model.label_blocks():
         if isinstance(block, BinaryBlocks):
-            mu, sigma = block.blocks_of(posterior.loc), block.blocks_of(posterior.scale)
-            observed = block.labels_of(y)
+            mu, sigma = posterior.loc[:, block.latents], posterior.scale[:, block.latents]
+            observed = y[:, block.columns]
             with torch.no_grad():
                 absent = torch.where(observed.isnan(), block.predict(mu, sigma)[..., 0], 1 - observed)
             nats = nats + (absent * block.divergence(mu, sigma, 0)).sum(-1)

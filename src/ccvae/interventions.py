@@ -189,11 +189,11 @@ def with_labels(
     y = y.nan_to_num()  # of labels that are not named, whose blocks stay
     chosen = {model.space.index(name) for name in names}
     for block in model.label_blocks():
-        values = block.labels_of(y).to(z.dtype)
+        values = y[:, block.columns].to(z.dtype)
         if strength is None:
             assert noise is not None
             prior = block.conditional_prior(values)
-            blocks = prior.loc + prior.scale * block.blocks_of(noise)
+            blocks = prior.loc + prior.scale * noise[:, block.latents]
         else:
             blocks = block.quantile(values, checked_strength(strength))
         for position, column in enumerate(block.columns.tolist()):
@@ -229,5 +229,5 @@ def draw_labels(model: CCVAE, uniform: Tensor) -> Tensor:
     """Labels drawn from their priors by uniform numbers `(rows, labels)`, alike."""
     drawn = torch.empty_like(uniform)
     for block in model.label_blocks():
-        block.put_labels(drawn, block.prior_quantile(block.labels_of(uniform)))
+        drawn[:, block.columns] = block.prior_quantile(uniform[:, block.columns])
     return drawn

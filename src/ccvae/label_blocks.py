@@ -83,30 +83,6 @@ class LabelBlocks(nn.Module, ABC):
         super().__init__()
         self.register_buffer("columns", torch.tensor(columns), persistent=False)
         self.register_buffer("latents", torch.tensor(latents), persistent=False)
-        self.column_run = consecutive(columns)
-        self.latent_run = consecutive([position for block in latents for position in block])
-
-    def labels_of(self, y: Tensor) -> Tensor:
-        """These labels' columns of all labels' `(…, all labels)`: `(…, labels)`, a view where they lie side by side."""
-        return y[..., self.columns] if self.column_run is None else y[..., self.column_run]
-
-    def blocks_of(self, z: Tensor) -> Tensor:
-        """These labels' blocks of latents `(…, latent_dim)`: `(…, labels, d)`, a view where they lie side by side."""
-        if self.latent_run is None:
-            return z[..., self.latents]
-        blocks: Tensor = z[..., self.latent_run].unflatten(-1, self.latents.shape)
-        return blocks
-
-    def put_labels(self, y: Tensor, labels: Tensor) -> None:
-        """Write these labels' columns into those of all labels."""
-        y[..., self.columns if self.column_run is None else self.column_run] = labels
-
-    def put_blocks(self, z: Tensor, blocks: Tensor) -> None:
-        """Write these labels' blocks into latents."""
-        if self.latent_run is None:
-            z[..., self.latents] = blocks
-        else:
-            z[..., self.latent_run] = blocks.flatten(-2)
 
     @abstractmethod
     def label_map(self, z: Tensor) -> Sequence[Distribution]:
@@ -180,12 +156,6 @@ class LabelBlocks(nn.Module, ABC):
         along = along / torch.linalg.vector_norm(along, dim=-1, keepdim=True).clamp_min(SMALLEST_SLOPE)
         block: Tensor = prior.loc + prior.scale * along * step
         return block
-
-
-def consecutive(positions: list[int]) -> slice | None:
-    """Where positions lie, if side by side."""
-    first, stop = positions[0], positions[-1] + 1
-    return slice(first, stop) if positions == list(range(first, stop)) else None
 
 
 class DiscreteBlocks(LabelBlocks, ABC):

@@ -131,9 +131,8 @@ class CCVAE(nn.Module):
         """p(z|y) of labels `(batch, labels)`, none missing: Normal over `(batch, latent_dim)`, standard in the style."""
         loc, scale = y.new_zeros(len(y), self.config.latent_dim), y.new_ones(len(y), self.config.latent_dim)
         for block in self.label_blocks():
-            prior = block.conditional_prior(block.labels_of(y))
-            block.put_blocks(loc, prior.loc)
-            block.put_blocks(scale, prior.scale)
+            prior = block.conditional_prior(y[:, block.columns])
+            loc[:, block.latents], scale[:, block.latents] = prior.loc, prior.scale
         return Normal(loc, scale, validate_args=False)
 
     def label_map(self, z: Tensor) -> dict[str, Distribution]:
@@ -141,7 +140,7 @@ class CCVAE(nn.Module):
         maps = {
             column: map_
             for block in self.label_blocks()
-            for column, map_ in block.by_column(block.label_map(block.blocks_of(z)))
+            for column, map_ in block.by_column(block.label_map(z[:, block.latents]))
         }
         return {name: maps[column] for column, name in enumerate(self.space.names)}
 
@@ -219,7 +218,7 @@ class CCVAE(nn.Module):
         columns: dict[int, np.ndarray] = {}
         for block in self.label_blocks():
             chunks = zip(posterior.loc.split(self.rows_at_once), posterior.scale.split(self.rows_at_once), strict=True)
-            parts = [block.predict(block.blocks_of(mu), block.blocks_of(sigma)) for mu, sigma in chunks]
+            parts = [block.predict(mu[:, block.latents], sigma[:, block.latents]) for mu, sigma in chunks]
             predicted = torch.cat(parts).cpu().numpy()
             columns |= {column: predicted[:, position] for position, column in enumerate(block.columns.tolist())}
         table = {}

@@ -26,9 +26,9 @@ def label_hits(model: CCVAE, posterior: Normal, y: Tensor) -> Tensor:
     """How many observed binary and categorical labels are predicted rightly, and how many there are: `(2,)`."""
     counts = torch.zeros(2, dtype=wide(y.device), device=y.device)
     for block in model.label_blocks():
-        labels = block.labels_of(y)
+        labels = y[:, block.columns]
         if not isinstance(block, ContinuousBlocks):
-            predicted = block.predict(block.blocks_of(posterior.loc), block.blocks_of(posterior.scale)).argmax(-1)
+            predicted = block.predict(posterior.loc[:, block.latents], posterior.scale[:, block.latents]).argmax(-1)
             counts += torch.stack([(predicted == labels.round()).sum(), (~labels.isnan()).sum()])  # NaN equals nothing
     return counts
 

@@ -97,7 +97,7 @@ def log_prior(model: CCVAE, z: Tensor) -> Tensor:
     """Log p(z_i) of every label's block, its label summed or integrated out, and of the style: `(rows, labels + 1)` nats."""
     parts: list[Tensor] = [z.new_zeros(len(z))] * (len(model.space) + 1)
     for block in model.label_blocks():
-        here = block.blocks_of(z)
+        here = z[:, block.latents]
         if isinstance(block, DiscreteBlocks):
             prior = Normal(block.prior_loc, block.prior_scale, validate_args=False)
             log_p = (prior.log_prob(here[..., None, :]).sum(-1) + block.log_prior).logsumexp(-1)
