@@ -19,8 +19,8 @@ from ccvae.data import avatars
 from ccvae.evaluation import evaluate_run
 from ccvae.evaluation.compare import comparison, read_metrics
 from ccvae.evaluation.summary import find
-from ccvae.model import CCVAE
-from ccvae.training import fit
+from ccvae.model.ccvae import CCVAE
+from ccvae.training.fit import fit
 
 RESULTS = Path(__file__).parent / "results" / "characteristics.md"
 ARMS = {

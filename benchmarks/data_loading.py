@@ -27,13 +27,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from ccvae.bound import bound
-from ccvae.data.batches import Batches
 from ccvae.data.dataset import Dataset, split_rows
-from ccvae.data.decoding import Framing
-from ccvae.data.image_cache import decoded_files
+from ccvae.data.images.decoding import Framing
+from ccvae.data.images.image_cache import decoded_files
+from ccvae.data.loaders.batches import Batches
 from ccvae.labels import Binary, LabelSpace
-from ccvae.model import CCVAE
+from ccvae.model.bound import bound
+from ccvae.model.ccvae import CCVAE
 
 WIDTH, HEIGHT, SIZE, BATCH, CORES = 178, 218, 64, 200, 2
 SPACE = LabelSpace((Binary("label"),))

@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ccvae.bound import bound
 from ccvae.data import avatars
-from ccvae.data.batches import SplitBatches
-from ccvae.model import CCVAE
-from ccvae.training import fit
+from ccvae.data.loaders.batches import SplitBatches
+from ccvae.model.bound import bound
+from ccvae.model.ccvae import CCVAE
+from ccvae.training.fit import fit
 
 RESULTS = Path(__file__).parent / "results" / "estimators.md"
 

@@ -3,7 +3,7 @@
     python benchmarks/fashion_mnist.py           # writes benchmarks/results/fashion_mnist.md
 
 The CCVAE sees all 55,000 training pictures, 550 of them with their class; a supervised network sees the 550 alone. It has the
-same encoder and label map, and is trained with the same optimiser, weight decay, dropout, steps and labelled pictures a batch.
+same encoder and classifier, and is trained with the same optimiser, weight decay, dropout, steps and labelled pictures a batch.
 Both are tested on the 10,000 test pictures. No interventions are rehearsed, from which only the decoder would learn.
 """
 
@@ -17,9 +17,9 @@ import torch
 
 from ccvae.config import TrainConfig
 from ccvae.data import fashion_mnist
-from ccvae.evaluation.classification import classification
-from ccvae.model import CCVAE
-from ccvae.training import fit
+from ccvae.evaluation.metrics.classification import classification
+from ccvae.model.ccvae import CCVAE
+from ccvae.training.fit import fit
 from supervised import supervised
 
 METRICS = ("accuracy", "auroc", "brier", "calibration_error")

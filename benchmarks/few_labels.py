@@ -2,7 +2,7 @@
 
     python benchmarks/few_labels.py            # about 25 minutes on one core; writes benchmarks/results/few_labels.md
 
-Both have the same encoder with the same dropout, label maps, optimiser, weight decay, steps and labelled rows a batch; the
+Both have the same encoder with the same dropout, classifiers, optimiser, weight decay, steps and labelled rows a batch; the
 supervised one maximises log q(y|x) of the labelled rows and nothing else. No interventions are rehearsed, from which only the
 decoder would learn. Tested on 4,000 other faces.
 """
@@ -16,8 +16,8 @@ import torch
 
 from ccvae.config import TrainConfig
 from ccvae.data import avatars
-from ccvae.model import CCVAE
-from ccvae.training import fit
+from ccvae.model.ccvae import CCVAE
+from ccvae.training.fit import fit
 from supervised import supervised
 
 RESULTS = Path(__file__).parent / "results" / "few_labels.md"

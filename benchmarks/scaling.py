@@ -24,12 +24,12 @@ import torch
 from torch import distributed, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ccvae.bound import bound
 from ccvae.data import arrays
 from ccvae.data.dataset import Dataset
-from ccvae.model import CCVAE
-from ccvae.parallel import leave
-from ccvae.training import fit
+from ccvae.distributed.processes import leave
+from ccvae.model.bound import bound
+from ccvae.model.ccvae import CCVAE
+from ccvae.training.fit import fit
 
 RESULTS = Path(__file__).parent / "results" / "scaling.md"
 BATCH, LABELS, STEPS, WARM_UP = 200, 16, 13, 3

@@ -34,11 +34,11 @@ import torch
 from torch._inductor import metrics
 from torch.utils.flop_counter import FlopCounterMode
 
-from ccvae.allocation import keep_memory
 from ccvae.data import arrays
-from ccvae.data.batches import Batches
-from ccvae.hardware import compiled, has_bfloat16
-from ccvae.layers import torch_layers
+from ccvae.data.loaders.batches import Batches
+from ccvae.distributed.memory import keep_memory
+from ccvae.model.networks.layers import torch_layers
+from ccvae.training.compilation import compiled, has_bfloat16
 from ways import (
     ROWS,
     Arm,
@@ -325,7 +325,7 @@ def allocation_section() -> Iterator[str]:
         public, given_back, kept = least.values()
         times = [f"{1e3 * found:.0f}" for found in least.values()]
         rows.append([f"`{case.network}`, {case.batch} rows", *times, f"{given_back / kept:.2f}", f"{public / kept:.2f}"])
-    yield "## Memory kept by the process (`ccvae.allocation`): a labelled step at 64×64, one thread, least processor ms\n"
+    yield "## Memory kept by the process (`ccvae.distributed.memory`): a labelled step at 64×64, one thread, least CPU ms\n"
     head = ["networks", "public way", "ours", "ours, memory kept", "times faster by keeping it", "than the public way"]
     yield from table(head, rows)
 
@@ -334,7 +334,7 @@ GROWTH: dict[str, tuple[str, list[int], str]] = {
     "batch": ("batch", [50, 100, 200, 400, 800], "rows: linear"),
     "labels": ("labels", [2, 8, 32, 128, 512], "constant networks + linear label terms"),
     "style": ("style dimensions", [8, 32, 128, 512], "constant + linear in two small layers"),
-    "block": ("dimensions of each of 18 blocks", [1, 2, 4, 8, 16], "constant: label maps see one direction; + linear"),
+    "block": ("dimensions of each of 18 blocks", [1, 2, 4, 8, 16], "constant: classifiers see one direction; + linear"),
     "size": ("side of images", [16, 32, 64, 128], "pixels: square of the side, with few channels at the finest"),
 }
 

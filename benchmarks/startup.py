@@ -16,10 +16,10 @@ import time
 STARTS = {
     "python alone": "pass",
     "import ccvae": "import ccvae",
-    "ccvae --help": "import ccvae.cli; ccvae.cli.main(['--help'])",
-    "ccvae train --help": "import ccvae.cli; ccvae.cli.main(['train', '--help'])",
+    "ccvae --help": "import ccvae.cli.main; ccvae.cli.main.main(['--help'])",
+    "ccvae train --help": "import ccvae.cli.main; ccvae.cli.main.main(['train', '--help'])",
     "import ccvae.labels": "import ccvae.labels",
-    "ccvae.data.avatars": "import ccvae; ccvae.data.avatars",
+    "ccvae.data.readers.avatars": "import ccvae; ccvae.data.avatars",
     "ccvae.CCVAE": "import ccvae; ccvae.CCVAE",
     "ccvae.fit": "import ccvae; ccvae.fit",
 }

@@ -1,14 +1,14 @@
-"""What a CCVAE is compared with: its own encoder and label maps, trained on log q(y|x) of labelled rows and nothing else."""
+"""What a CCVAE is compared with: its own encoder and classifiers, trained on log q(y|x) of labelled rows and nothing else."""
 
 from typing import Any
 
 import torch
 
 from ccvae.config import TrainConfig
-from ccvae.data.batches import Batches
 from ccvae.data.dataset import Dataset
-from ccvae.model import CCVAE
-from ccvae.training import Training
+from ccvae.data.loaders.batches import Batches
+from ccvae.model.ccvae import CCVAE
+from ccvae.training.fit import Training
 
 __all__ = ["supervised"]
 

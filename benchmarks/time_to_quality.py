@@ -20,12 +20,12 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from ccvae.bound import bound
 from ccvae.data import avatars
-from ccvae.data.batches import SplitBatches
 from ccvae.data.dataset import Dataset
-from ccvae.model import CCVAE
-from ccvae.training import fit
+from ccvae.data.loaders.batches import SplitBatches
+from ccvae.model.bound import bound
+from ccvae.model.ccvae import CCVAE
+from ccvae.training.fit import fit
 
 RESULTS = Path(__file__).parent / "results" / "time_to_quality.md"
 RATES, BATCHES = (2e-3, 5e-3, 1e-2), (100, 200)

@@ -15,14 +15,14 @@ from torch.distributions import Bernoulli, Laplace, Normal
 from torch.nn.functional import softplus
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ccvae import label_tables
-from ccvae.bound import bound
 from ccvae.config import ModelConfig, TrainConfig
-from ccvae.hardware import compiled, has_bfloat16
+from ccvae.distributions import quadrature as label_tables
 from ccvae.labels import Binary, LabelSpace
-from ccvae.layers import CoveringConv2d, DoublingConvTranspose2d, SpreadingConvTranspose2d, torch_layers
-from ccvae.model import CCVAE
-from ccvae.optimisation import decayed_names, optimiser
+from ccvae.model.bound import bound
+from ccvae.model.ccvae import CCVAE
+from ccvae.model.networks.layers import CoveringConv2d, DoublingConvTranspose2d, SpreadingConvTranspose2d, torch_layers
+from ccvae.training.compilation import compiled, has_bfloat16
+from ccvae.training.optimizer import decayed_names, optimiser
 
 SAMPLES, ROWS = 100, 256
 
@@ -128,7 +128,7 @@ def public_step(case: Case, device: str, lean: bool = False) -> Arm:
         mu, raw = model.encoder(x).chunk(2, -1)
         return Normal(mu, softplus(raw) + 1e-3)
 
-    def log_label_map(z: Tensor) -> Tensor:
+    def log_classifier(z: Tensor) -> Tensor:
         logits = z[..., :labels] * weight + bias
         return Bernoulli(logits=logits).log_prob(y.expand_as(logits)).sum(-1)
 
@@ -137,14 +137,14 @@ def public_step(case: Case, device: str, lean: bool = False) -> Arm:
             return bound(model, x, y).total
         q_z = posterior()
         z = q_z.rsample()
-        log_evidence = log_label_map(posterior().rsample((SAMPLES,))).logsumexp(0) - math.log(SAMPLES)
+        log_evidence = log_classifier(posterior().rsample((SAMPLES,))).logsumexp(0) - math.log(SAMPLES)
         prior_loc = torch.cat([torch.where(y > 0, loc[1], loc[0]), rest], -1)
         prior_scale = torch.cat([softplus(torch.where(y > 0, raw_scale[1], raw_scale[0])), rest + 1], -1)
         mean = model.decoder(z).sigmoid()
         log_joint = Laplace(mean, torch.ones_like(mean)).log_prob(x).sum((1, 2, 3))
         log_joint = log_joint + Normal(prior_loc, prior_scale).log_prob(z).sum(-1)
-        importance = (log_label_map(z.detach()) - log_evidence).exp()
-        return importance * (log_joint - log_label_map(z) - q_z.log_prob(z).sum(-1)) + log_evidence
+        importance = (log_classifier(z.detach()) - log_evidence).exp()
+        return importance * (log_joint - log_classifier(z) - q_z.log_prob(z).sum(-1)) + log_evidence
 
     def step() -> None:
         with torch_layers():

@@ -3,7 +3,8 @@
     pip install river                       # brings the data
     python benchmarks/yeast.py              # writes benchmarks/results/yeast.md
 
-The CCVAE sees all training rows. A supervised network sees the labelled ones alone: it has the same encoder and label maps, and
+The CCVAE sees all training rows. A supervised network sees the labelled ones alone: it has the same encoder and
+classifiers, and
 is trained with the same optimiser, weight decay, dropout, steps and labelled rows a batch. So does a logistic regression for
 each label, its strength chosen by cross-validation. Every seed has splits and labelled rows of its own; told is the area under
 the receiver operating characteristic on the test rows, a third of all. Epochs and learning rate were chosen for the CCVAE, on
@@ -24,9 +25,9 @@ from sklearn.linear_model import LogisticRegressionCV
 from ccvae.config import TrainConfig
 from ccvae.data import table
 from ccvae.data.dataset import Dataset
-from ccvae.evaluation.classification import classification
-from ccvae.model import CCVAE
-from ccvae.training import fit
+from ccvae.evaluation.metrics.classification import classification
+from ccvae.model.ccvae import CCVAE
+from ccvae.training.fit import fit
 from supervised import supervised
 
 LABELS = [f"Class{number}" for number in range(1, 15)]

@@ -6,8 +6,8 @@ import torch
 
 from ccvae.data.dataset import Dataset, split_rows
 from ccvae.labels import Binary, Categorical, Continuous, LabelSpace
-from ccvae.model import CCVAE
-from ccvae.training import fit
+from ccvae.model.ccvae import CCVAE
+from ccvae.training.fit import fit
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ccvae.config import NETWORKS, READERS, DataConfig, ModelConfig, TrainConfig
-from ccvae.likelihoods import LIKELIHOODS
+from ccvae.distributions.likelihoods import LIKELIHOODS
 
 WRONG = [
     (ModelConfig, "latent_dim", -1, "latent_dim: expected a whole number, at least 0, found -1"),

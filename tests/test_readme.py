@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from ccvae import cli
+from ccvae.cli import main as cli
 
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text()

@@ -12,9 +12,8 @@ if TYPE_CHECKING:
     from ccvae import data
     from ccvae.config import ModelConfig, TrainConfig
     from ccvae.labels import Binary, Categorical, Continuous, LabelSpace
-    from ccvae.model import CCVAE
-    from ccvae.run import load
-    from ccvae.training import fit
+    from ccvae.model.ccvae import CCVAE, load
+    from ccvae.training.fit import fit
 
 __all__ = [
     "CCVAE",
@@ -33,15 +32,15 @@ __all__ = [
 __version__ = "0.1.0"
 
 HOMES = {
-    "CCVAE": "model",
+    "CCVAE": "model.ccvae",
     "Binary": "labels",
     "Categorical": "labels",
     "Continuous": "labels",
     "LabelSpace": "labels",
     "ModelConfig": "config",
     "TrainConfig": "config",
-    "fit": "training",
-    "load": "run",
+    "fit": "training.fit",
+    "load": "model.ccvae",
 }
 """The module that each exported name comes from."""
 

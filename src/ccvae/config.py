@@ -74,14 +74,15 @@ class TrainConfig:
             q(y|x) are then those of data in which they are.
         learning_rate: highest learning rate of the networks (Adam with decoupled weight decay, one
             cycle); networks without normalisation, such as "paper", want a tenth of it.
-        label_learning_rate: that of label maps and conditional priors, as a multiple of `learning_rate`.
+        label_learning_rate: that of classifiers and conditional priors, as a multiple of `learning_rate`.
         weight_decay: of the networks' weights.
         gradient_clip: largest norm of the gradient; 0 does not clip.
         estimator: "exact", or "paper" to compare with the paper's importance-weighted one.
         classification_weight: weight of log q(y|x) in what is maximised; 1 is the bound itself. None is 1 for the paper's
             estimator, and for the exact one a tenth of the number of input elements over the likelihood's scale: the labels
             then have a like say whatever the inputs' size and units.
-        intervention_weight: weight of how far the encoder misreads what interventions set (see `ccvae.editing_terms`): it makes
+        intervention_weight: weight of how far the encoder misreads what interventions set (see
+        `ccvae.training.intervention_losses`): it makes
             edits and conditions show, at the price of a few nats. 0 is the bound alone. None is 0 for the paper's estimator,
             and for the exact one 0.07 % of the number of input elements over the likelihood's scale.
         label_weights: further weights of log q(y|x) by label, such as of labels that matter more; 1 for those not named.

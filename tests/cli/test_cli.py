@@ -12,8 +12,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from ccvae.cli import main
-from ccvae.picture_commands import assignments
+from ccvae.cli.main import main
+from ccvae.cli.picture_commands import assignments
 
 SMALL = ["--model.width", "4", "--model.latent_dim", "14", "--training.epochs", "2", "--training.batch_size", "100"]
 

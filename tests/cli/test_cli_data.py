@@ -13,7 +13,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from ccvae.cli import main
+from ccvae.cli.main import main
 
 SMALL = [
     "--model.latent_dim", "40", "--model.width", "4", "--training.epochs", "1", "--training.batch_size", "8",
@@ -201,7 +201,7 @@ def test_check_as_a_script_sees_it(tmp_path: Path) -> None:
     source, *arguments = folder_of_digits(tmp_path)
 
     def check(*more: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", "import sys; from ccvae.cli import main; sys.exit(main())", "data", "check"]
+        command = [sys.executable, "-c", "import sys; from ccvae.cli.main import main; sys.exit(main())", "data", "check"]
         return subprocess.run([*command, source, *arguments, *more], capture_output=True, text=True, check=False)
 
     page = tmp_path / "pages" / "page.html"

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from ccvae.cli import main
+from ccvae.cli.main import main
 
 SMALL = {
     "rows": 40, "evidence_rows": 2, "evidence_samples": 8, "edit_rows": 10, "walk_rows": 4, "truth_rows": 4, "pairs": 6,

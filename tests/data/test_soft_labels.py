@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 
 from ccvae.data import arrays
-from ccvae.data.batches import Batches
-from ccvae.data.check import check
+from ccvae.data.checks.check import check
+from ccvae.data.loaders.batches import Batches
+from ccvae.data.readers.table import table
 from ccvae.data.soft_labels import drawn_classes
-from ccvae.data.tables import table
 from ccvae.labels import Binary, Categorical, LabelSpace
 
 ROWS = 40

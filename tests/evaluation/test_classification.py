@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from ccvae.evaluation.classification import (
+from ccvae.evaluation.metrics.classification import (
     classification,
     fit_temperatures,
     read_temperatures,

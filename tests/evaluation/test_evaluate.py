@@ -13,15 +13,15 @@ from toy_pictures import LABELS, IgnoresLabels, PaintsTruth, ReadsPixels, toy_da
 
 from ccvae.data.dataset import Dataset, split_rows
 from ccvae.evaluation import EvaluationConfig, compare_runs, evaluate, evaluate_run
-from ccvae.evaluation.classification import read_temperatures
 from ccvae.evaluation.evaluate import FORM
-from ccvae.evaluation.oracle import OracleConfig, trained_oracle
-from ccvae.evaluation.report import write_evaluation
+from ccvae.evaluation.metrics.classification import read_temperatures
+from ccvae.evaluation.oracle.oracle import OracleConfig, trained_oracle
+from ccvae.evaluation.page import write_evaluation
 from ccvae.evaluation.samples import sample_of
 from ccvae.evaluation.sections import COSTLIEST_FIRST, Evaluation
 from ccvae.evaluation.summary import MEASURES, find
 from ccvae.labels import Binary, Continuous, LabelSpace
-from ccvae.model import CCVAE
+from ccvae.model.ccvae import CCVAE
 
 SMALL = EvaluationConfig(
     rows=60, evidence_rows=4, evidence_samples=16, edit_rows=20, walk_rows=6, truth_rows=10, pairs=20, probe_rows=150,

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from ccvae.evaluation.intervals import Estimate, average, bootstrap, grand_mean, mean_estimates, plain, share_estimate
+from ccvae.evaluation.bootstrap import Estimate, average, bootstrap, grand_mean, mean_estimates, plain, share_estimate
 
 
 def test_interval_of_a_mean_has_the_width_that_theory_says():

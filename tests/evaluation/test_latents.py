@@ -9,11 +9,11 @@ from torch import nn
 from toy_pictures import CORNERS, LABELS, PATCH, VARIANTS, toy_data
 
 from ccvae.config import ModelConfig
-from ccvae.evaluation.characteristics import leakage, self_consistency, variant_reading
-from ccvae.evaluation.probes import Question, read
+from ccvae.evaluation.metrics.disentanglement import leakage, self_consistency, variant_reading
+from ccvae.evaluation.metrics.probes import Question, read
 from ccvae.evaluation.samples import sample_of
 from ccvae.labels import Binary, Categorical, Continuous, LabelSpace
-from ccvae.model import CCVAE
+from ccvae.model.ccvae import CCVAE
 
 
 class Holds(nn.Module):
@@ -112,7 +112,7 @@ def test_self_consistency():
     space = LabelSpace((Binary("a"), Categorical("k", ("x", "y", "z")), Continuous("n", 5.0, 2.0)))
     model = CCVAE(space, (4,), ModelConfig(latent_dim=6, width=2))
     found = self_consistency(model, count=6000)
-    # priors begin at ±2 with scale 1, and the label map at slope 1: wrong beyond two deviations
+    # priors begin at ±2 with scale 1, and the classifier at slope 1: wrong beyond two deviations
     assert found["a"].value == pytest.approx(0.977, abs=0.01)
     assert found["k"].value > 0.9
     # y + noise of scale 1, in deviations of the prior: within half of one

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.distributions import Normal
 
-from ccvae.bound import bound
-from ccvae.evaluation.likelihood import bound_terms, latent_use, log_evidence, log_prior, reconstruction_error
-from oracles import dense_log_evidence, tiny_model
+from brute_force import dense_log_evidence, tiny_model
+from ccvae.evaluation.metrics.likelihood import bound_terms, latent_use, log_evidence, log_prior, reconstruction_error
+from ccvae.model.bound import bound
 
 NAN = float("nan")
 KINDS = [
@@ -62,7 +62,7 @@ def test_memory_does_not_decide_the_estimate(monkeypatch):
     model = wide_model(("binary",), seed=1)
     x = torch.tensor([[0.2]])
     whole = log_evidence(model, x, samples=20_000)[0]
-    monkeypatch.setattr("ccvae.evaluation.likelihood.SAMPLES_AT_ONCE", 1000)
+    monkeypatch.setattr("ccvae.evaluation.metrics.likelihood.SAMPLES_AT_ONCE", 1000)
     np.testing.assert_allclose(log_evidence(model, x, samples=20_000)[0], whole, atol=0.04)
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from toy_pictures import LABELS, ReadsPixels, toy_data
 
-from ccvae.evaluation.opinions import Opinion, agrees, difference
-from ccvae.evaluation.oracle import Oracle, OracleConfig, fingerprint, known_labels, network, trained_oracle
+from ccvae.evaluation.oracle.oracle import Oracle, OracleConfig, fingerprint, known_labels, network, trained_oracle
+from ccvae.evaluation.oracle.predictions import Opinion, agrees, difference
 from ccvae.labels import Binary, Categorical, Continuous
 
 QUICK = OracleConfig(epochs=6, least_steps=0, width=16, batch_size=20, learning_rate=1e-2)
@@ -48,7 +48,7 @@ def test_it_is_kept(toys, cache, monkeypatch):
     def never(*arguments):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr("ccvae.evaluation.oracle.train", never)
+    monkeypatch.setattr("ccvae.evaluation.oracle.oracle.train", never)
     again = trained_oracle(toys, QUICK)
     x = toys.tensor("test")
     np.testing.assert_array_equal(first.look(x).features, again.look(x).features)

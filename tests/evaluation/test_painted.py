@@ -14,11 +14,11 @@ from toy_pictures import (
     toy_data,
 )
 
-from ccvae.evaluation.characteristics import transfers_by_variant
-from ccvae.evaluation.counterfactuals import interventions_against_truth, pooled, transfer_pairs, transfers_against_truth
-from ccvae.evaluation.generation import conditional_generation
-from ccvae.evaluation.interventions import flip_matrix, label_dependence, set_matrix, traversal_matrix
-from ccvae.evaluation.realism import realism
+from ccvae.evaluation.metrics.disentanglement import transfers_by_variant
+from ccvae.evaluation.metrics.generation import conditional_generation
+from ccvae.evaluation.metrics.ground_truth import interventions_against_truth, pooled, transfer_pairs, transfers_against_truth
+from ccvae.evaluation.metrics.interventions import flip_matrix, label_dependence, set_matrix, traversal_matrix
+from ccvae.evaluation.metrics.sample_quality import realism
 from ccvae.evaluation.samples import Sample, sample_of
 
 JUDGE = ReadsPixels()

@@ -11,17 +11,17 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ccvae.data.arrays import arrays
-    from ccvae.data.avatars import avatars
-    from ccvae.data.celeba import celeba
-    from ccvae.data.check import check
-    from ccvae.data.chexpert import chexpert
+    from ccvae.data.checks.check import check
     from ccvae.data.dataset import Dataset
-    from ccvae.data.digits import digits
-    from ccvae.data.fashion_mnist import fashion_mnist, mnist
-    from ccvae.data.hugging_face import hugging_face
-    from ccvae.data.images import image_folder
-    from ccvae.data.tables import table
+    from ccvae.data.readers.arrays import arrays
+    from ccvae.data.readers.avatars import avatars
+    from ccvae.data.readers.celeba import celeba
+    from ccvae.data.readers.chexpert import chexpert
+    from ccvae.data.readers.digits import digits
+    from ccvae.data.readers.fashion_mnist import fashion_mnist, mnist
+    from ccvae.data.readers.hugging_face import hugging_face
+    from ccvae.data.readers.image_folder import image_folder
+    from ccvae.data.readers.table import table
 
 __all__ = [
     "Dataset",
@@ -40,17 +40,17 @@ __all__ = [
 
 HOMES = {
     "Dataset": "dataset",
-    "arrays": "arrays",
-    "avatars": "avatars",
-    "celeba": "celeba",
-    "check": "check",
-    "chexpert": "chexpert",
-    "digits": "digits",
-    "fashion_mnist": "fashion_mnist",
-    "hugging_face": "hugging_face",
-    "image_folder": "images",
-    "mnist": "fashion_mnist",
-    "table": "tables",
+    "arrays": "readers.arrays",
+    "avatars": "readers.avatars",
+    "celeba": "readers.celeba",
+    "check": "checks.check",
+    "chexpert": "readers.chexpert",
+    "digits": "readers.digits",
+    "fashion_mnist": "readers.fashion_mnist",
+    "hugging_face": "readers.hugging_face",
+    "image_folder": "readers.image_folder",
+    "mnist": "readers.fashion_mnist",
+    "table": "readers.table",
 }
 """The module that each exported name comes from."""
 

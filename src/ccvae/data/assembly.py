@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from ccvae.data.columns import InputColumns
 from ccvae.data.dataset import SPLITS, Dataset, split_rows
 from ccvae.data.soft_labels import columns_of, fitted_priors, separated
-from ccvae.label_cells import first_few, is_missing, text_of
+from ccvae.data.tables.columns import InputColumns
 from ccvae.labels import Categorical, Label, LabelSpace
+from ccvae.labels.cells import first_few, is_missing, text_of
 
 __all__ = ["assemble", "chosen_columns", "groups_from", "splits_from"]
 

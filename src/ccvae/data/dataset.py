@@ -11,12 +11,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ccvae.data.columns import InputColumns
-from ccvae.data.memory_maps import rows_of
+from ccvae.data.images.memory_maps import rows_of
 from ccvae.data.soft_labels import check_soft, fitted_priors
-from ccvae.data.strata import rows_per_value, stratified_rows
-from ccvae.label_cells import first_few
+from ccvae.data.stratification import rows_per_value, stratified_rows
+from ccvae.data.tables.columns import InputColumns
 from ccvae.labels import LabelSpace
+from ccvae.labels.cells import first_few
 
 __all__ = ["SPLITS", "Dataset", "Truth", "split_rows"]
 
@@ -146,7 +146,8 @@ class Dataset:
     def hide(self, labelled: int | float | None = None, seed: int = 0, *, labelled_per_class: int | None = None) -> Dataset:
         """This data with the labels of all training rows hidden but those of a few, chosen by a seed.
 
-        The few stand for all: every value of every label keeps its share, and one row at least (see `ccvae.data.strata`);
+        The few stand for all: every value of every label keeps its share, and one row at least (see
+        `ccvae.data.stratification`);
         or they are so many of every value. Priors are fitted anew on them. Other splits keep their labels.
 
         Args:

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from ccvae.label_cells import as_value, first_few, is_missing, number_of, position_of
-from ccvae.labels import Categorical, LabelSpace, Value
+from ccvae.labels import Categorical, LabelSpace
+from ccvae.labels.cells import Value, as_value, first_few, is_missing, number_of, position_of
 
 __all__ = ["check_soft", "columns_of", "drawn_classes", "fitted_priors", "separated"]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ccvae.evaluation.compare import compare_runs
     from ccvae.evaluation.evaluate import evaluate, evaluate_run
-    from ccvae.evaluation.oracle import trained_oracle
+    from ccvae.evaluation.oracle.oracle import trained_oracle
     from ccvae.evaluation.settings import EvaluationConfig
 
 __all__ = ["EvaluationConfig", "compare_runs", "evaluate", "evaluate_run", "trained_oracle"]
@@ -21,7 +21,7 @@ HOMES = {
     "compare_runs": "compare",
     "evaluate": "evaluate",
     "evaluate_run": "evaluate",
-    "trained_oracle": "oracle",
+    "trained_oracle": "oracle.oracle",
 }
 """The module that each exported name comes from."""
 

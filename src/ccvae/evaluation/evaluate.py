@@ -13,17 +13,18 @@ from typing import Any
 import torch
 
 from ccvae.data.dataset import Dataset
-from ccvae.evaluation.classification import write_temperatures
-from ccvae.evaluation.intervals import plain
-from ccvae.evaluation.opinions import Judge
-from ccvae.evaluation.oracle import trained_oracle
+from ccvae.distributed.devices import device_named
+from ccvae.distributed.work_queue import Team
+from ccvae.evaluation.bootstrap import plain
+from ccvae.evaluation.metrics.classification import write_temperatures
+from ccvae.evaluation.oracle.oracle import trained_oracle
+from ccvae.evaluation.oracle.predictions import Judge
 from ccvae.evaluation.samples import Classifier, Painter, sample_of
 from ccvae.evaluation.sections import COSTLIEST_FIRST, Evaluation, Skipped
 from ccvae.evaluation.settings import EvaluationConfig
-from ccvae.evaluation.sharing import Team
 from ccvae.evaluation.summary import summary
-from ccvae.model import CCVAE
-from ccvae.run import check_space, device_named, load, writing
+from ccvae.model.ccvae import CCVAE, load
+from ccvae.storage.atomic import writing
 
 __all__ = ["FORM", "evaluate", "evaluate_run"]
 
@@ -62,7 +63,7 @@ def evaluate(
     """
     config, team = config or EvaluationConfig(), team or Team()
     progress = progress and team.first
-    check_space(model, data.space)  # type: ignore[arg-type]
+    model.space.check_matches(data.space)
     sample = sample_of(data, split, config.rows, config.seed)
     started = time.monotonic()
     device = model.device if isinstance(model, CCVAE) else torch.device("cpu")
@@ -130,10 +131,10 @@ def evaluate_run(
     Returns:
         See `evaluate`.
     """
-    from ccvae.evaluation.report import write_evaluation
+    from ccvae.evaluation.page import write_evaluation
 
     run, team = Path(run), team or Team()
-    model = load(run).to(device_named(device, team.on_machine))
+    model = load(run).to(device_named(device, team.local_rank))
     results = evaluate(model, data, split, config, progress=progress, team=team)
     if not team.first:
         return results

@@ -11,7 +11,7 @@ import pandas as pd
 from torch import Tensor
 
 from ccvae.data.dataset import SPLITS, Dataset
-from ccvae.evaluation.oracle import known_labels
+from ccvae.evaluation.oracle.oracle import known_labels
 from ccvae.labels import LabelSpace
 
 __all__ = ["Classifier", "Painter", "Sample", "sample_of"]

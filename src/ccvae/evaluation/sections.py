@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 
 from ccvae.data.dataset import Dataset
-from ccvae.evaluation.characteristics import leakage, self_consistency, transfers_by_variant, variant_reading
-from ccvae.evaluation.classification import classification, fit_temperatures, tempered
-from ccvae.evaluation.counterfactuals import interventions_against_truth, pooled, transfer_pairs, transfers_against_truth
-from ccvae.evaluation.generation import conditional_generation
-from ccvae.evaluation.intervals import Estimate, average, mean_estimates, share_estimate
-from ccvae.evaluation.interventions import flip_matrix, label_dependence, set_matrix, traversal_matrix
-from ccvae.evaluation.likelihood import bound_terms, latent_use, log_evidence, reconstruction_error
-from ccvae.evaluation.opinions import Judge, Opinion, agrees
-from ccvae.evaluation.oracle import known_labels
-from ccvae.evaluation.realism import realism
+from ccvae.evaluation.bootstrap import Estimate, average, mean_estimates, share_estimate
+from ccvae.evaluation.metrics.classification import classification, fit_temperatures, tempered
+from ccvae.evaluation.metrics.disentanglement import leakage, self_consistency, transfers_by_variant, variant_reading
+from ccvae.evaluation.metrics.generation import conditional_generation
+from ccvae.evaluation.metrics.ground_truth import interventions_against_truth, pooled, transfer_pairs, transfers_against_truth
+from ccvae.evaluation.metrics.interventions import flip_matrix, label_dependence, set_matrix, traversal_matrix
+from ccvae.evaluation.metrics.likelihood import bound_terms, latent_use, log_evidence, reconstruction_error
+from ccvae.evaluation.metrics.sample_quality import realism
+from ccvae.evaluation.oracle.oracle import known_labels
+from ccvae.evaluation.oracle.predictions import Judge, Opinion, agrees
 from ccvae.evaluation.samples import Classifier, Painter, Sample, sample_of
 from ccvae.evaluation.settings import EvaluationConfig
-from ccvae.model import CCVAE
+from ccvae.model.ccvae import CCVAE
 
 __all__ = ["COSTLIEST_FIRST", "Evaluation", "Skipped"]
 
@@ -213,7 +213,7 @@ class Evaluation:
         return {"mean": mean_of(list(found.values())), "labels": found}
 
     def consistency(self) -> dict[str, Any]:
-        """Agreement of the label map with the conditional prior."""
+        """Agreement of the classifier with the conditional prior."""
         found = self_consistency(self.latent_model(), self.config.seed)
         return {
             "mean": {"consistency": average(list(found.values()))},

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ccvae.evaluation.measures import INPUT_MEASURES
-from ccvae.evaluation.picture_measures import PICTURE_MEASURES
+from ccvae.evaluation.metrics.image_measures import PICTURE_MEASURES
+from ccvae.evaluation.metrics.measure import INPUT_MEASURES
 
 __all__ = ["MEASURES", "find", "summary"]
 

@@ -1,0 +1,87 @@
+"""The command line: `ccvae COMMAND`, each command a function of `ccvae.cli.commands` or `ccvae.cli.picture_commands`."""
+
+import inspect
+import sys
+from collections.abc import Callable
+
+from ccvae.cli import commands, picture_commands
+from ccvae.distributed.memory import keep_memory
+
+__all__ = ["main"]
+
+VERBS: dict[str, Callable[..., int | None]] = {
+    "train": commands.train,
+    "report": commands.report,
+    "evaluate": commands.evaluate,
+    "compare": commands.compare,
+    "predict": commands.predict,
+    "generate": picture_commands.generate,
+    "intervene": picture_commands.intervene,
+    "traverse": picture_commands.traverse,
+    "transfer": picture_commands.transfer,
+    "counterfactual": picture_commands.counterfactual,
+    "data avatars": picture_commands.avatars,
+    "data check": commands.check_data,
+    "data cache": commands.cache_data,
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0, 1 after a check that found problems, 2 for what the user can mend, 130
+    after Ctrl-C.
+    """
+    if arguments is None:  # the process is this command's own
+        keep_memory()
+        arguments = sys.argv[1:]
+    verb = next((verb for verb in VERBS if arguments[: len(verb.split())] == verb.split()), None)
+    if verb is None:
+        asked_for_help = not arguments or arguments[0] in ("-h", "--help")
+        complaint = "" if asked_for_help else f"ccvae: error: no command {' '.join(arguments[:2])!r}\n\n"
+        (sys.stdout if asked_for_help else sys.stderr).write(complaint + overview())
+        return 0 if asked_for_help else 2
+    # only the verb at hand is made a parser: all of them would take seconds
+    from jsonargparse import auto_cli
+
+    try:
+        code = auto_cli(
+            VERBS[verb], args=spelled_out(VERBS[verb], arguments[len(verb.split()) :]), prog=f"ccvae {verb}", allow_abbrev=False
+        )
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f"ccvae {verb}: error: {error}\n")
+        return 2
+    except KeyboardInterrupt as interrupt:
+        sys.stderr.write(f"ccvae {verb}: {interrupt or 'stopped'}\n")
+        return 130
+    return code or 0
+
+
+def spelled_out(verb: Callable[..., int | None], arguments: list[str]) -> list[str]:
+    """Arguments of a verb, with "true" after every switch that stands alone, and with underscores in flags (--dry_run)."""
+    switches = {f"--{name}" for name, parameter in inspect.signature(verb).parameters.items() if parameter.annotation is bool}
+    words: list[str] = []
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        flag, equals, value = argument.partition("=")
+        if flag.startswith("--"):
+            flag = "--" + flag[2:].replace("-", "_")
+        words.append(flag + equals + value if flag.startswith("--") else argument)
+        if words[-1] in switches and following not in ("true", "false"):
+            words.append("true")
+    return words
+
+
+def overview() -> str:
+    """What the command line can do."""
+    width = max(map(len, VERBS)) + 2
+    lines = [f"  {verb:{width}}{(function.__doc__ or '').splitlines()[0]}" for verb, function in VERBS.items()]
+    return "\n".join(
+        [
+            "usage: ccvae COMMAND [ARGUMENTS]   (ccvae COMMAND --help tells its arguments)",
+            "",
+            "Semi-supervised VAEs that capture how a label shows: classify, generate, intervene, transfer.",
+            "",
+            *lines,
+            "",
+            "Begin with:  ccvae train avatars",
+            "",
+        ]
+    )

@@ -1,0 +1,1 @@
+"""Looking data over before training."""

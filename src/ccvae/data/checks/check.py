@@ -1,0 +1,302 @@
+"""What is in a data set: counts, labels, duplicates and leaks, before hours are spent on training."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from ccvae.data.checks.page import page_of_report, text_of_report
+from ccvae.data.dataset import SPLITS, Dataset
+from ccvae.labels import Binary, Categorical, Continuous, Label, LabelSpace
+from ccvae.labels.cells import first_few
+
+__all__ = ["LabelSummary", "Report", "check"]
+
+FEW_EXAMPLES = 10
+NEARLY_THE_SAME = 0.95
+MOST_CORRELATIONS = 12
+CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class LabelSummary:
+    """What is observed of one label.
+
+    Args:
+        name: the label's name.
+        kind: "binary", "categorical" or "continuous".
+        observed: how many rows of every split have it.
+        missing: which share of all rows lacks it.
+        counts: how many training rows have each value; a soft label counts as its probability. Empty if continuous.
+        numbers: least, mean, standard deviation and greatest of the training rows; None unless continuous, or not observed.
+    """
+
+    name: str
+    kind: str
+    observed: Mapping[str, int]
+    missing: float
+    counts: Mapping[str, float]
+    numbers: tuple[float, float, float, float] | None
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """How two labels, or values of labels, go together: Pearson's r over the rows that have both."""
+
+    first: str
+    second: str
+    coefficient: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a check found.
+
+    Args:
+        name: the data's name.
+        rows: how many there are.
+        input_shape: `(channels, height, width)` of images, `(features,)` of vectors.
+        splits: how many rows every split has.
+        labelled: how many rows of every split have at least one label.
+        groups: how many groups there are; None if rows stand alone.
+        labels: one summary a label.
+        correlations: the strongest first, of values of different labels.
+        duplicates: ids of rows whose inputs are identical as the model sees them.
+        problems: what should be put right before training; an exit code may depend on these.
+        warnings: what is worth a look.
+        notes: what the reader found and decided.
+        data: what was checked, for the pictures of the page.
+    """
+
+    name: str
+    rows: int
+    input_shape: tuple[int, ...]
+    splits: Mapping[str, int]
+    labelled: Mapping[str, int]
+    groups: int | None
+    labels: tuple[LabelSummary, ...]
+    correlations: tuple[Correlation, ...]
+    duplicates: tuple[tuple[str, ...], ...]
+    problems: tuple[str, ...]
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+    data: Dataset = field(repr=False, compare=False)
+
+    @property
+    def inputs(self) -> str:
+        """Kind and size of the inputs, for people."""
+        if len(self.input_shape) == 1:
+            return f"vectors of {self.input_shape[0]} numbers"
+        channels, height, width = self.input_shape
+        return f"{'grey' if channels == 1 else 'colour'} images of {width}×{height}"
+
+    def to_json(self) -> str:
+        """JSON text of all but the pictures; what is not a number is null."""
+        content = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "data"}
+        content["labels"] = [asdict(label) for label in self.labels]
+        content["correlations"] = [asdict(correlation) for correlation in self.correlations]
+        return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+
+    def to_text(self) -> str:
+        """Text for a terminal."""
+        return text_of_report(self)
+
+    def to_html(self) -> str:
+        """A page that stands alone, with pictures."""
+        return page_of_report(self)
+
+
+def check(data: Dataset) -> Report:
+    """Look a data set over.
+
+    Args:
+        data: what a reader gave.
+
+    Returns:
+        The report; its `problems` are empty if there is no reason not to train.
+    """
+    same, blank = identical_inputs(data)
+    labels = tuple(summary(data, column, label) for column, label in enumerate(data.space))
+    correlations = correlated(data)
+    problems = [
+        *problems_of_splits(data),
+        *(problem for label in labels for problem in problems_of_label(data, label)),
+        *problems_of_duplicates(data, same),
+    ]
+    warnings = [
+        *(warning for label in labels for warning in warnings_of_label(data, label)),
+        *(
+            f"{pair.first} and {pair.second} nearly say the same: their correlation is {pair.coefficient:.2f}"
+            for pair in correlations
+            if abs(pair.coefficient) >= NEARLY_THE_SAME
+        ),
+    ]
+    if same:
+        warnings.append(f"rows share their inputs with others ({sum(map(len, same))}): {first_few(groups_as_text(data, same))}")
+    if len(blank):
+        what = "images of one colour" if data.inputs.ndim == 4 else "vectors of one number"
+        warnings.append(f"{what} ({len(blank)}): {first_few(data.ids[blank].tolist())}")
+    labelled = ~np.isnan(data.labels).all(axis=1)
+    return Report(
+        name=data.name,
+        rows=len(data),
+        input_shape=data.input_shape,
+        splits={split: len(data.splits[split]) for split in SPLITS},
+        labelled={split: int(labelled[data.splits[split]].sum()) for split in SPLITS},
+        groups=None if data.groups is None else len(np.unique(data.groups)),
+        labels=labels,
+        correlations=correlations[:MOST_CORRELATIONS],
+        duplicates=tuple(tuple(data.ids[rows].tolist()) for rows in same),
+        problems=tuple(problems),
+        warnings=tuple(warnings),
+        notes=data.notes,
+        data=data,
+    )
+
+
+def summary(data: Dataset, column: int, label: Label) -> LabelSummary:
+    """What is observed of one label."""
+    entries = data.labels[:, column].astype(np.float64)
+    trained = entries[data.splits["train"]]
+    trained = trained[~np.isnan(trained)]
+    counts: dict[str, float] = {}
+    if isinstance(label, Binary):
+        counts = {str(label.values[0]): float((1 - trained).sum()), str(label.values[1]): float(trained.sum())}
+    elif isinstance(label, Categorical):
+        found = np.bincount(trained.astype(int), minlength=len(label.values))
+        if label.name in data.soft:
+            found = np.nansum(data.soft[label.name][data.splits["train"]], axis=0, dtype=np.float64)
+        counts = {str(value): float(count) for value, count in zip(label.values, found, strict=True)}
+    numbers = None
+    if isinstance(label, Continuous) and len(trained):
+        numbers = (float(trained.min()), float(trained.mean()), float(trained.std()), float(trained.max()))
+    return LabelSummary(
+        name=label.name,
+        kind=label.kind,
+        observed={split: int((~np.isnan(entries[data.splits[split]])).sum()) for split in SPLITS},
+        missing=float(np.isnan(entries).mean()),
+        counts=counts,
+        numbers=numbers,
+    )
+
+
+def correlated(data: Dataset) -> tuple[Correlation, ...]:
+    """Correlations of all labels and their values, the strongest first, over all rows that have both."""
+    columns: dict[tuple[str, str], np.ndarray] = {}
+    for column, label in enumerate(data.space):
+        entries = data.labels[:, column].astype(np.float64)
+        if isinstance(label, Categorical):
+            for position, value in enumerate(label.values):
+                columns[label.name, f"{label.name}={value}"] = np.where(np.isnan(entries), np.nan, entries == position)
+        else:
+            columns[label.name, label.name] = entries
+    with np.errstate(invalid="ignore", divide="ignore"):  # a constant column has no correlation
+        matrix = pd.DataFrame(columns).corr(min_periods=FEW_EXAMPLES).to_numpy()
+    keys = list(columns)
+    found = [
+        Correlation(first[1], second[1], float(matrix[row, column]))
+        for row, first in enumerate(keys)
+        for column, second in enumerate(keys[:row])
+        if first[0] != second[0] and not math.isnan(matrix[row, column])
+    ]
+    return tuple(sorted(found, key=lambda pair: -abs(pair.coefficient)))
+
+
+def identical_inputs(data: Dataset) -> tuple[list[np.ndarray], np.ndarray]:
+    """Rows whose inputs are the same, by the group; and rows whose inputs are one number throughout."""
+    rows_of: dict[bytes, list[int]] = {}
+    blank = []
+    for start in range(0, len(data), CHUNK):
+        part = np.ascontiguousarray(data.inputs[start : start + CHUNK]).reshape(min(CHUNK, len(data) - start), -1)
+        for row, values in enumerate(part, start):
+            rows_of.setdefault(hashlib.blake2b(values.tobytes(), digest_size=16).digest(), []).append(row)
+        if part.shape[1] > 1:
+            blank.append(start + np.flatnonzero(part.min(axis=1) == part.max(axis=1)))
+    return [np.array(rows) for rows in rows_of.values() if len(rows) > 1], np.concatenate([np.array([], dtype=int), *blank])
+
+
+def problems_of_splits(data: Dataset) -> list[str]:
+    """Splits that nothing can be learned from."""
+    return [] if len(data.splits["train"]) else ["there is no row to train on"]
+
+
+def problems_of_label(data: Dataset, label: LabelSummary) -> list[str]:
+    """What keeps a label from being learned."""
+    if not label.observed["train"]:
+        return [f"label {label.name!r} is observed in no training row"]
+    if label.numbers is not None:
+        return [f"label {label.name!r} is constant in training"] if label.numbers[0] == label.numbers[3] else []
+    absent = [value for value, count in label.counts.items() if count == 0]
+    if len(label.counts) - len(absent) < 2:
+        return [f"label {label.name!r} is constant in training"]
+    column = data.space.index(label.name)
+    seen = {*data.space.decode(data.labels)[label.name].dropna().astype(str)} & {*absent}
+    if seen:
+        others = [split for split in SPLITS[1:] if set(decoded_values(data, column, split)) & seen]
+        return [
+            f"label {label.name!r}: {first_few(sorted(seen))} in {' and '.join(others) or 'other rows'}, but never in training"
+        ]
+    return []
+
+
+def decoded_values(data: Dataset, column: int, split: str) -> list[str]:
+    """Values of a label in a split, as text."""
+    space = LabelSpace((data.space.labels[column],))
+    return [str(value) for value in space.decode(data.labels[data.splits[split]][:, [column]]).iloc[:, 0].dropna()]
+
+
+def problems_of_duplicates(data: Dataset, same: Sequence[np.ndarray]) -> list[str]:
+    """Identical images in several splits, and identical images with labels that contradict each other.
+
+    Of vectors, which may well coincide, neither is a problem.
+    """
+    if data.inputs.ndim == 2:
+        return []
+    split_of = splits_by_row(data)
+    leaks = [rows for rows in same if len({split_of[row] for row in rows.tolist()} - {""}) > 1]
+    contradictions = []
+    for rows in same:
+        entries = data.labels[rows]
+        known = entries[:, ~np.isnan(entries).all(axis=0)]
+        if known.size and (np.nanmax(known, axis=0) != np.nanmin(known, axis=0)).any():
+            contradictions.append(rows)
+    problems = []
+    if leaks:
+        problems.append(f"identical images are in several splits ({len(leaks)}): {first_few(groups_as_text(data, leaks))}")
+    if contradictions:
+        problems.append(
+            f"identical images have labels that contradict each other ({len(contradictions)}): "
+            f"{first_few(groups_as_text(data, contradictions))}"
+        )
+    return problems
+
+
+def warnings_of_label(data: Dataset, label: LabelSummary) -> list[str]:
+    """What makes a label hard to learn or to judge."""
+    few = [f"{value} ({count:g})" for value, count in label.counts.items() if 0 < count < FEW_EXAMPLES]
+    found = [f"label {label.name!r} has few training rows of {first_few(few)}"] if few else []
+    unseen = [split for split in SPLITS[1:] if len(data.splits[split]) and not label.observed[split]]
+    return found + (
+        [f"label {label.name!r} cannot be judged in {' and '.join(unseen)}, where it is never observed"] if unseen else []
+    )
+
+
+def splits_by_row(data: Dataset) -> list[str]:
+    """The split of every row, empty for a row in none."""
+    return [str(split) for split in data.split_table()["split"]]
+
+
+def groups_as_text(data: Dataset, groups: Sequence[np.ndarray]) -> list[str]:
+    """Groups of rows with their splits, for people."""
+    split_of = splits_by_row(data)
+    return [
+        " = ".join(f"{data.ids[row]} ({split_of[row] or 'no split'})" for row in rows[:3].tolist())
+        + (f" and {len(rows) - 3} more" if len(rows) > 3 else "")
+        for rows in groups[:6]
+    ] + [""] * max(len(groups) - 6, 0)

@@ -1,0 +1,1 @@
+"""Decoding image files, and the cache of decoded images."""

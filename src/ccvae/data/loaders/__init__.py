@@ -1,0 +1,1 @@
+"""Batches for training and validation, on the device that trains."""

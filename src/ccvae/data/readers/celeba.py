@@ -1,0 +1,152 @@
+"""CelebA in its published layout: 202,599 aligned faces with 40 attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from ccvae.data.assembly import assemble
+from ccvae.data.dataset import SPLITS, Dataset
+from ccvae.data.images.decoding import Framing
+from ccvae.data.readers.image_folder import with_images
+from ccvae.data.tables.files import read_table, text_of_file
+from ccvae.labels import Binary, LabelSpace
+from ccvae.labels.cells import first_few
+
+__all__ = ["PAPER_ATTRIBUTES", "celeba"]
+
+PAPER_ATTRIBUTES = (
+    "Arched_Eyebrows", "Bags_Under_Eyes", "Bangs", "Black_Hair", "Blond_Hair", "Brown_Hair", "Bushy_Eyebrows", "Chubby",
+    "Eyeglasses", "Heavy_Makeup", "Male", "No_Beard", "Pale_Skin", "Receding_Hairline", "Smiling", "Wavy_Hair",
+    "Wearing_Necktie", "Young",
+)  # fmt: skip
+"""The 18 attributes of the paper's experiments."""
+
+IMAGE_FOLDERS = ("img_align_celeba", "img_align_celeba/img_align_celeba", "Img/img_align_celeba")
+ATTRIBUTE_FILES = ("list_attr_celeba.txt", "Anno/list_attr_celeba.txt", "list_attr_celeba.csv")
+PARTITION_FILES = ("list_eval_partition.txt", "Eval/list_eval_partition.txt", "list_eval_partition.csv")
+
+
+def celeba(
+    folder: str | Path,
+    *,
+    attributes: Literal["paper", "all"] | Sequence[str] = "paper",
+    size: int | tuple[int, int] = 64,
+    square: int | None = None,
+    labelled: int | float | None = None,
+    seed: int = 0,
+    name: str = "CelebA",
+) -> Dataset:
+    """CelebA's aligned faces (178×218), in the official partition.
+
+    Args:
+        folder: holds `img_align_celeba/`, `list_attr_celeba.txt` and `list_eval_partition.txt`, side by side or in the folders
+            `Img`, `Anno` and `Eval`; or the same as CSV files.
+        attributes: the paper's 18, all 40, or names.
+        size: height and width in pixels, or one number for both. As in the paper, the whole image is stretched to it.
+        square: cut a square of so many pixels from the middle first, 148 for example, which keeps the proportions.
+        labelled: hide the labels of all training rows but so many, or but such a share.
+        seed: what decides which labels are hidden.
+        name: what reports call the data.
+
+    Returns:
+        One binary label an attribute, 1 where the file says 1 and 0 where it says -1.
+
+    Raises:
+        FileNotFoundError: a file is not there.
+        ValueError: a file is not as published, or an image is missing or unreadable.
+    """
+    folder = Path(folder)
+    framing = Framing.of(size, "stretch", square)
+    images = found_in(folder, IMAGE_FOLDERS)
+    table, source = published_table(found_in(folder, ATTRIBUTE_FILES))
+    names = attribute_names(attributes, table, source)
+    coded = (table[list(names)] == "1").astype(np.int8)
+    partition, partition_source = published_table(found_in(folder, PARTITION_FILES), ("partition",))
+    files = table.index.tolist()
+    if partition.index.tolist() != files:
+        raise ValueError(f"{source} and {partition_source} do not list the same images in the same order")
+    present = {path.name for path in images.iterdir()}
+    missing = [file for file in files if file not in present]
+    if missing:
+        raise ValueError(f"{source} lists images that {images} lacks: {first_few(missing)}")
+    draft = assemble(
+        None,
+        coded.set_axis(pd.Index(files, name="image"), axis=0),
+        files,
+        official_splits(partition["partition"], partition_source),
+        name=name,
+        source=source,
+        unfitted=LabelSpace(tuple(Binary(attribute) for attribute in names)),
+        labelled=labelled,
+        seed=seed,
+    )
+    return with_images(draft, images, files, framing, 3)
+
+
+def found_in(folder: Path, candidates: Sequence[str]) -> Path:
+    """The first of several paths that a folder holds; raises `FileNotFoundError` naming all."""
+    for candidate in candidates:
+        if (folder / candidate).exists():
+            return folder / candidate
+    raise FileNotFoundError(f"{folder} holds none of {', '.join(candidates)}")
+
+
+def published_table(path: Path, columns: Sequence[str] | None = None) -> tuple[pd.DataFrame, str]:
+    """A list of CelebA as a table of texts, indexed by image.
+
+    Args:
+        path: a text file with blanks between its cells, whose first line may count the rows; or a CSV file.
+        columns: names of the columns, if the text file has no line of them.
+    """
+    if path.suffix == ".csv":
+        table, _ = read_table(path)
+        return table.set_index(table.columns[0]), path.name
+    lines = text_of_file(path).splitlines()
+    offset, expected = 1, None
+    if columns is None:
+        if len(lines) < 2 or not lines[0].strip().isdigit():
+            raise ValueError(f"{path.name}: expected the number of images in the first line and attributes in the second")
+        expected, columns, offset = int(lines[0]), lines[1].split(), 3
+    rows = [line.split() for line in lines[offset - 1 :] if line.strip()]
+    ragged = [f"line {number} has {len(row)}" for number, row in enumerate(rows, offset) if len(row) != len(columns) + 1]
+    if ragged:
+        raise ValueError(f"{path.name}: expected an image and {len(columns)} values a line, but {first_few(ragged)} cells")
+    if expected is not None and len(rows) != expected:
+        raise ValueError(
+            f"{path.name}: the first line counts {expected} images, but {len(rows)} follow; is the file cut short?"
+        )
+    index = pd.Index([row[0] for row in rows], name="image")
+    return pd.DataFrame([row[1:] for row in rows], columns=pd.Index(columns), index=index, dtype=object), path.name
+
+
+def attribute_names(attributes: str | Sequence[str], table: pd.DataFrame, source: str) -> tuple[str, ...]:
+    """Names of the attributes that are asked for, which must be there and hold -1 and 1."""
+    known = [str(column) for column in table.columns]
+    if isinstance(attributes, str):
+        if attributes not in ("paper", "all"):
+            raise ValueError(f"attributes must be 'paper', 'all' or a list of names, not {attributes!r}")
+        attributes = PAPER_ATTRIBUTES if attributes == "paper" else known
+    absent = [attribute for attribute in attributes if attribute not in known]
+    if absent:
+        raise ValueError(f"{source} has no attribute {first_few(absent)}; it has {', '.join(known)}")
+    for attribute in attributes:
+        wrong = table[attribute][~table[attribute].isin(["1", "-1"])]
+        if len(wrong):
+            offenders = first_few([f"{image}: {cell}" for image, cell in wrong.items()])
+            raise ValueError(f"{source}, attribute {attribute}: expected 1 or -1, found {offenders}")
+    return tuple(attributes)
+
+
+def official_splits(partition: pd.Series[str], source: str) -> dict[str, np.ndarray]:
+    """Splits from numbers 0, 1 and 2."""
+    wrong = partition[~partition.isin(["0", "1", "2"])]
+    if len(wrong):
+        raise ValueError(
+            f"{source}: expected 0, 1 or 2, found {first_few([f'{image}: {cell}' for image, cell in wrong.items()])}"
+        )
+    return {split: np.flatnonzero(partition == str(number)) for number, split in enumerate(SPLITS)}

@@ -1,0 +1,1 @@
+"""Faces drawn by a program, so that the truth about each is known."""

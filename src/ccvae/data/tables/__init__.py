@@ -1,0 +1,1 @@
+"""Reading table files, and turning input columns into numbers."""

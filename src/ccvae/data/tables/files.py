@@ -1,0 +1,142 @@
+"""Tables from files: CSV and Parquet, read strictly, so that a damaged file is refused and no cell is misread."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from ccvae.labels.cells import first_few
+
+__all__ = ["TableSource", "read_table"]
+
+TableSource = str | Path | pd.DataFrame
+"""A table: a CSV or Parquet file, or a table in memory."""
+
+SEPARATORS = (",", ";", "\t")
+PARQUET_SUFFIXES = (".parquet", ".pq")
+GZIP = b"\x1f\x8b"
+MAGIC = {
+    b"\xff\xfe": "is UTF-16 text; save it as UTF-8",
+    b"\xfe\xff": "is UTF-16 text; save it as UTF-8",
+    b"PK\x03\x04": "is a zip archive, such as Excel writes; save the table as CSV",
+}
+
+
+def read_table(source: TableSource) -> tuple[pd.DataFrame, str]:
+    """A table, and what messages call it.
+
+    A CSV file is UTF-8 text, with or without a byte order mark, gzipped or not, separated by commas, semicolons or tabs,
+    whichever its first line has most of; that line names the columns. Every cell stays the text it is, without blanks at its
+    ends. Blank lines are passed over. The index of the result numbers the file's lines as an editor does.
+
+    Args:
+        source: path of a CSV or Parquet file, or a table. A table's index becomes a column if it is named, or holds texts.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        PermissionError: it may not be read.
+        ValueError: it is not what it should be: not UTF-8, lines of different lengths, repeated or no column names, no rows.
+    """
+    if isinstance(source, pd.DataFrame):
+        name, table = "table", source.copy()
+        if table.index.name is not None or not pd.api.types.is_numeric_dtype(table.index):
+            table = table.reset_index()
+        table.index = pd.RangeIndex(len(table), name="row")
+    else:
+        path = Path(source)
+        name = path.name
+        table = read_parquet(path) if path.suffix.lower() in PARQUET_SUFFIXES else read_csv(path)
+    table.columns = pd.Index([str(column).strip() for column in table.columns])
+    check_columns(table.columns.tolist(), name)
+    if table.empty:
+        raise ValueError(f"{name} has no rows")
+    return table, name
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """A CSV file as a table of texts, indexed by line (see `read_table`)."""
+    text = text_of_file(path)
+    header = text[: text.find("\n")] if "\n" in text else text
+    separator = max(SEPARATORS, key=header.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    lines, rows = [], []
+    try:
+        for row in reader:
+            if row:
+                lines.append(reader.line_num)
+                rows.append([cell.strip() for cell in row])
+    except csv.Error as error:
+        raise ValueError(f"{path.name}, line {reader.line_num}: {error}") from None
+    if not rows:
+        raise ValueError(f"{path.name} is empty")
+    columns = rows.pop(0)
+    ragged = [
+        f"line {line} has {len(row)}" for line, row in zip(lines[1:], rows, strict=True) if len(row) != len(columns)
+    ]  # fmt: skip
+    if ragged:
+        hint = " (a decimal comma outside of quotes?)" if separator == "," else ""
+        raise ValueError(f"{path.name}: line {lines[0]} names {len(columns)} columns, but {first_few(ragged)}{hint}")
+    check_columns(columns, path.name)
+    return pd.DataFrame(rows, columns=pd.Index(columns), index=pd.Index(lines[1:], name="line"), dtype=object)
+
+
+def text_of_file(path: Path) -> str:
+    """A file's text, which must be UTF-8."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no file {path}") from None
+    except IsADirectoryError:
+        raise ValueError(f"{path} is a folder; expected a CSV or Parquet file") from None
+    except PermissionError:
+        raise PermissionError(f"no permission to read {path}") from None
+    if content.startswith(GZIP):
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"{path.name} cannot be unpacked: {error}") from None
+    for start, what in MAGIC.items():
+        if content.startswith(start):
+            raise ValueError(f"{path.name} {what}")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"{path.name} is not UTF-8 text: line {line} holds the byte 0x{content[error.start]:02x}; save it as UTF-8, "
+            f"or read it yourself with pandas.read_csv(..., dtype=str, encoding='cp1252') and pass that"
+        ) from None
+    if "\0" in text:
+        raise ValueError(f"{path.name} is no text: line {text.count(chr(10), 0, text.index(chr(0))) + 1} holds a zero byte")
+    return text
+
+
+def read_parquet(path: Path) -> pd.DataFrame:
+    """A Parquet file as a table."""
+    try:
+        table = pd.read_parquet(path)
+    except ImportError:
+        raise ValueError(f"reading {path.name} takes pyarrow: pip install 'ccvae[parquet]', or save the table as CSV") from None
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no file {path}") from None
+    except PermissionError:
+        raise PermissionError(f"no permission to read {path}") from None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path.name} cannot be read as Parquet: {error}") from None
+    table = table.reset_index() if table.index.name is not None else table
+    table.index = pd.RangeIndex(len(table), name="row")
+    return table
+
+
+def check_columns(columns: Sequence[str], source: str) -> None:
+    """Raise `ValueError` if column names repeat."""
+    repeated = [column for column, count in Counter(columns).items() if count > 1]
+    if repeated:
+        raise ValueError(f"{source}: column names must differ; repeated: {first_few([repr(column) for column in repeated])}")

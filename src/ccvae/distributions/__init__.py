@@ -1,0 +1,1 @@
+"""Densities and integrals: likelihoods, tilted Normal distributions and logistic-Normal integrals."""

@@ -1,0 +1,252 @@
+"""How well q(y|x) classifies, label by label: is it right, does it rank, and can its probabilities be believed?"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torchmetrics import functional
+
+from ccvae.evaluation.bootstrap import bootstrap
+from ccvae.labels import Binary, Continuous, Label, LabelSpace
+from ccvae.storage.atomic import writing
+
+__all__ = ["classification", "fit_temperatures", "read_temperatures", "reliability", "tempered", "write_temperatures"]
+
+BINS = 10
+"""Bins of a reliability diagram and of the calibration error, equally wide."""
+DRAWS = 100
+TEMPERATURES = np.exp(np.linspace(np.log(0.1), np.log(10), 401))
+SMALLEST = 1e-7
+FILE = "temperatures.json"
+
+
+def classification(probabilities: pd.DataFrame, y: np.ndarray, space: LabelSpace, draws: int = DRAWS) -> dict[str, Any]:
+    """Metrics of every label, and their means over the labels that have them.
+
+    Args:
+        probabilities: what `predict_proba` gave, one row an input.
+        y: the truth `(rows, labels)`, NaN where unknown; a probability counts as its nearer value.
+        space: the labels.
+        draws: resamples for the intervals.
+
+    Returns:
+        "mean": estimates by metric; "labels": estimates by label and metric; "reliability": see `reliability`.
+    """
+    predicted = {label.name: columns_of(label, probabilities) for label in space}
+
+    def statistics(rows: np.ndarray) -> dict[tuple[str, str], float]:
+        found: dict[tuple[str, str], float] = {}
+        for column, label in enumerate(space):
+            p, truth = known(label, predicted[label.name], y[:, column], rows)
+            found |= {(label.name, metric): value for metric, value in scores(label, p, truth).items()}
+        for metric in dict.fromkeys(metric for _, metric in found):
+            values = [value for (_, each), value in found.items() if each == metric]
+            found["", metric] = float(np.nanmean(values)) if not np.isnan(values).all() else np.nan
+        return found
+
+    estimates = bootstrap(statistics, len(y), draws)
+    by_label: dict[str, dict[str, Any]] = {name: {} for name in ("", *space.names)}
+    for (name, metric), estimate in estimates.items():
+        by_label[name][metric] = estimate
+    return {
+        "mean": by_label.pop(""),
+        "labels": by_label,
+        "reliability": {label.name: reliability(label, probabilities, y[:, column]) for column, label in enumerate(space)},
+    }
+
+
+def columns_of(label: Label, probabilities: pd.DataFrame) -> np.ndarray:
+    """A label's columns of what `predict_proba` gave."""
+    return probabilities[list(label.output_columns)].to_numpy()
+
+
+def known(label: Label, p: np.ndarray, y: np.ndarray, rows: np.ndarray | slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
+    """Predictions `(count, columns)` and truth `(count,)` of those of some rows whose label is known."""
+    p, y = p[rows], y[rows]
+    held = ~np.isnan(y)
+    return p[held], np.round(y[held]) if isinstance(label, Binary) else y[held]
+
+
+def scores(label: Label, p: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """All metrics of one label; NaN where the rows do not allow one."""
+    if isinstance(label, Continuous):
+        return continuous_scores(p[:, 0], p[:, 1], truth, label)
+    if not len(truth):
+        names = ("accuracy", "majority", "balanced_accuracy", "auroc", "average_precision", "f1", "brier", "calibration_error")
+        return dict.fromkeys(names, np.nan)
+    predicted, target = torch.tensor(p, dtype=torch.float32), torch.tensor(truth).long()
+    return binary_scores(predicted[:, 1].contiguous(), target) if isinstance(label, Binary) else class_scores(predicted, target)
+
+
+def binary_scores(p: Tensor, target: Tensor) -> dict[str, float]:
+    """Metrics of a binary label."""
+    both = bool(target.any() and not target.all())
+    options: dict[str, Any] = {"validate_args": False}
+    recall, specificity = (
+        functional.classification.binary_recall(p, target, **options),
+        functional.classification.binary_specificity(p, target, **options),
+    )
+    present = float(target.float().mean())
+    return {
+        "accuracy": float(functional.classification.binary_accuracy(p, target, **options)),
+        "majority": max(present, 1 - present),
+        "balanced_accuracy": float(recall + specificity) / 2 if both else np.nan,
+        "auroc": float(functional.classification.binary_auroc(p, target, **options)) if both else np.nan,
+        "average_precision": float(functional.classification.binary_average_precision(p, target, **options))
+        if both
+        else np.nan,
+        "f1": float(functional.classification.binary_f1_score(p, target, **options)) if target.any() else np.nan,
+        "brier": float((p - target).square().mean()),
+        "calibration_error": float(functional.classification.binary_calibration_error(p, target, BINS, **options)),
+    }
+
+
+def class_scores(p: Tensor, target: Tensor) -> dict[str, float]:
+    """Metrics of a categorical label: those for two classes are means over classes, one against the rest."""
+    classes = p.shape[1]
+    options: dict[str, Any] = {"num_classes": classes, "validate_args": False}
+    counts = torch.bincount(target, minlength=classes)
+    present = counts > 0
+    several = int(present.sum()) > 1
+
+    def over_present(metric: Any) -> float:
+        return float(metric(p, target, average="none", **options)[present].mean())
+
+    with warnings.catch_warnings():
+        # of a class that no row has; it is left out of the means
+        warnings.filterwarnings("ignore", message="No positive samples")
+        warnings.filterwarnings("ignore", message=".*precision and recall.*")
+        return {
+            "accuracy": float((p.argmax(1) == target).float().mean()),
+            "majority": float(counts.max() / counts.sum()),
+            "balanced_accuracy": over_present(functional.classification.multiclass_recall) if several else np.nan,
+            "auroc": over_present(functional.classification.multiclass_auroc) if several else np.nan,
+            "average_precision": over_present(functional.classification.multiclass_average_precision) if several else np.nan,
+            "f1": over_present(functional.classification.multiclass_f1_score),
+            "brier": float((p - torch.nn.functional.one_hot(target, classes)).square().sum(1).mean()),
+            "calibration_error": float(
+                functional.classification.multiclass_calibration_error(p, target, n_bins=BINS, **options)
+            ),
+        }
+
+
+def continuous_scores(mean: np.ndarray, deviation: np.ndarray, truth: np.ndarray, label: Continuous) -> dict[str, float]:
+    """Metrics of a continuous label, errors in its own units."""
+    if len(truth) < 2:
+        return dict.fromkeys(("absolute_error", "prior_error", "r2", "coverage_90", "nll"), np.nan)
+    error = truth - mean
+    spread = ((truth - truth.mean()) ** 2).mean()
+    return {
+        "absolute_error": float(np.abs(error).mean()),
+        "prior_error": float(np.abs(truth - label.mean).mean()),
+        "r2": float(1 - (error**2).mean() / spread) if spread else np.nan,
+        "coverage_90": float((np.abs(error) <= 1.6449 * deviation).mean()),
+        "nll": float((error**2 / deviation**2 / 2 + np.log(deviation * np.sqrt(2 * np.pi))).mean()),
+    }
+
+
+def reliability(label: Label, probabilities: pd.DataFrame, y: np.ndarray) -> dict[str, list[float]]:
+    """What a label's reliability diagram shows: bins of what was predicted, and how often that came true.
+
+    Of a binary label, the probability that it holds; of a categorical one, the probability of the class predicted; of a
+    continuous one, the quantile of the prediction below which the truth lies, against how often.
+
+    Returns:
+        "predicted", "observed" and "rows" of every bin that has rows.
+    """
+    p, truth = known(label, columns_of(label, probabilities), y)
+    if isinstance(label, Continuous):
+        below = torch.special.ndtr(torch.tensor((truth - p[:, 0]) / p[:, 1])).numpy()
+        levels = np.linspace(0, 1, BINS + 1)[1:-1]
+        observed = [float((below <= level).mean()) if len(below) else np.nan for level in levels]
+        return {"predicted": levels.tolist(), "observed": observed, "rows": [len(truth)] * len(levels)}
+    confidence, came_true = (p[:, 1], truth) if isinstance(label, Binary) else (p.max(1), p.argmax(1) == truth)
+    place = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    used = [bin_ for bin_ in range(BINS) if (place == bin_).any()]
+    return {
+        "predicted": [float(confidence[place == bin_].mean()) for bin_ in used],
+        "observed": [float(came_true[place == bin_].mean()) for bin_ in used],
+        "rows": [int((place == bin_).sum()) for bin_ in used],
+    }
+
+
+# ---------------------------------------------------------------------- temperatures
+
+
+def fit_temperatures(probabilities: pd.DataFrame, y: np.ndarray, space: LabelSpace) -> dict[str, float]:
+    """The temperature of every label that makes validation rows most probable (Guo et al., 2017); 1 where nothing is known.
+
+    A temperature above 1 says that the model is too sure of itself. Of a continuous label, it multiplies the deviation.
+
+    Args:
+        probabilities: what `predict_proba` gave for validation rows.
+        y: their labels, NaN where unknown.
+        space: the labels.
+    """
+    found = {}
+    for column, label in enumerate(space):
+        p, truth = known(label, columns_of(label, probabilities), y[:, column])
+        if isinstance(label, Continuous):
+            found[label.name] = float(np.sqrt((((truth - p[:, 0]) / p[:, 1]) ** 2).mean())) if len(truth) > 1 else 1.0
+        elif len(np.unique(truth)) < 2:
+            found[label.name] = 1.0
+        else:
+            log_p = np.log(np.clip(p, SMALLEST, 1))
+            chosen = truth.astype(int)
+            losses = [
+                -np.take_along_axis(log_normalised(log_p / temperature), chosen[:, None], 1).mean()
+                for temperature in TEMPERATURES
+            ]
+            found[label.name] = float(TEMPERATURES[int(np.argmin(losses))])
+    return found
+
+
+def tempered(probabilities: pd.DataFrame, temperatures: Mapping[str, float], space: LabelSpace) -> pd.DataFrame:
+    """Probabilities with the temperature of each label applied; which value is the most probable does not change.
+
+    Raises:
+        ValueError: a temperature is for no label, or not positive.
+    """
+    for name, temperature in temperatures.items():
+        space.index(name)
+        if not temperature > 0:
+            raise ValueError(f"temperature of {name!r}: expected a number above 0, found {temperature}")
+    table = probabilities.copy()
+    for label in space:
+        columns, temperature = list(label.output_columns), temperatures.get(label.name, 1.0)
+        if isinstance(label, Continuous):
+            table[columns[1]] = table[columns[1]] * temperature
+        else:
+            log_p = np.log(np.clip(table[columns].to_numpy(), SMALLEST, 1))
+            table[columns] = np.exp(log_normalised(log_p / temperature)).astype(table[columns[0]].dtype)
+    return table
+
+
+def log_normalised(log_p: np.ndarray) -> np.ndarray:
+    """Log probabilities that sum to one in every row."""
+    log_p = log_p - log_p.max(1, keepdims=True)
+    normalised: np.ndarray = log_p - np.log(np.exp(log_p).sum(1, keepdims=True))
+    return normalised
+
+
+def write_temperatures(folder: Path, temperatures: Mapping[str, float]) -> Path:
+    """Keep temperatures with a run."""
+    with writing(Path(folder) / FILE) as path:
+        path.write_text(json.dumps(dict(temperatures), indent=2) + "\n", encoding="utf-8")
+    return Path(folder) / FILE
+
+
+def read_temperatures(folder: Path) -> dict[str, float]:
+    """The temperatures kept with a run; raises `ValueError` if there are none."""
+    path = Path(folder) / FILE
+    if not path.exists():
+        raise ValueError(f"{folder} has no {FILE}; evaluate the run with calibrate=True first")
+    return {str(name): float(temperature) for name, temperature in json.loads(path.read_text(encoding="utf-8")).items()}

@@ -1,0 +1,1 @@
+"""The independent classifier that judges edited images."""

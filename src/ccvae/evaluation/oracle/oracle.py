@@ -1,0 +1,268 @@
+"""The oracle: an independent classifier that judges pictures, trained once for each data set and kept in the cache.
+
+It reads every label and, where a program drew the data, every label's variant (which glasses). It is trained on the data's own
+training rows with all labels that are known of them, never meets a model, and is the eye with which pictures of models are
+looked at. All numbers that rest on it are shown beside its own accuracy on rows that it was not trained on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, binary_cross_entropy_with_logits, cross_entropy, mse_loss
+
+from ccvae.data.dataset import Dataset
+from ccvae.evaluation.oracle.predictions import Opinion
+from ccvae.labels import Binary, Categorical, Label, LabelSpace
+from ccvae.model.latent_model import evaluating
+from ccvae.storage.cache import built_once
+
+__all__ = ["Oracle", "OracleConfig", "known_labels", "trained_oracle"]
+
+VERSION = 1
+"""Raised whenever an oracle trained anew would differ, so that those in the cache are not mistaken for it."""
+WEIGHTS = "oracle.safetensors"
+FEATURES = 256
+DROPOUT = 0.2
+COARSEST_SIDE, FINEST_SIDE = 4, 32
+ROWS_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class OracleConfig:
+    """How an oracle is made.
+
+    Args:
+        epochs: passes over the training rows.
+        least_steps: steps that are made even if that takes more passes.
+        width: channels of its first convolution, or units of a hidden layer divided by eight.
+        batch_size: rows a step, at most an eighth of all.
+        learning_rate: highest learning rate (Adam with decoupled weight decay, one cycle).
+        blur: share of training images that are softened, so that a blurred picture is judged by what it shows.
+        seed: of weights, batches and blur.
+    """
+
+    epochs: int = 12
+    least_steps: int = 300
+    width: int = 48
+    batch_size: int = 128
+    learning_rate: float = 4e-3
+    blur: float = 0.6
+    seed: int = 0
+
+
+class Oracle(nn.Module):
+    """A classifier of all labels, and of the variants that show them.
+
+    Args:
+        space: the labels.
+        input_shape: of one input.
+        variants: names of the variants by label; none where they are not known.
+        width: see `OracleConfig`.
+    """
+
+    def __init__(
+        self,
+        space: LabelSpace,
+        input_shape: Sequence[int],
+        variants: Mapping[str, Sequence[str]] | None = None,
+        width: int = OracleConfig.width,
+    ) -> None:
+        super().__init__()
+        self.space = space
+        self.variant_names = {name: tuple(names) for name, names in (variants or {}).items()}
+        self.network = network(tuple(input_shape), width)
+        self.sizes = [outputs(label) for label in space] + [len(names) for names in self.variant_names.values()]
+        self.heads = nn.Linear(FEATURES, sum(self.sizes))
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def features(self, x: Tensor) -> Tensor:
+        """What the heads see of inputs: `(rows, features)`."""
+        features: Tensor = self.network(x)
+        return features
+
+    def logits(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Outputs of every head: of the labels in order, then of the variants."""
+        parts: tuple[Tensor, ...] = self.heads(self.features(x)).split(self.sizes, -1)
+        return parts
+
+    def look(self, pictures: Tensor) -> Opinion:
+        """Opinion on pictures `(rows, *input_shape)`."""
+        with evaluating(self), torch.no_grad():
+            device = self.heads.weight.device
+            features = torch.cat([self.features(chunk.to(device)) for chunk in pictures.split(ROWS_AT_ONCE)])
+            parts = self.heads(features).cpu().split(self.sizes, -1)
+        values = {label.name: readable(label, part).numpy() for label, part in zip(self.space, parts, strict=False)}
+        variants = {
+            name: part.softmax(-1).numpy() for name, part in zip(self.variant_names, parts[len(self.space) :], strict=True)
+        }
+        return Opinion(values, variants, features.cpu().numpy())
+
+    def loss(self, x: Tensor, y: Tensor, variants: Tensor) -> Tensor:
+        """Mean loss of a batch: labels `(rows, labels)` with NaN where unknown, variants `(rows, labels)` with -1 for none."""
+        parts = self.logits(x)
+        losses = [
+            label_loss(label, part, y[:, column]) for column, (label, part) in enumerate(zip(self.space, parts, strict=False))
+        ]
+        for name, part in zip(self.variant_names, parts[len(self.space) :], strict=True):
+            target = variants[:, self.space.index(name)]
+            losses.append(cross_entropy(part, target, ignore_index=-1, reduction="sum") / (target >= 0).sum().clamp_min(1))
+        return torch.stack(losses).sum()
+
+
+def network(shape: tuple[int, ...], width: int) -> nn.Module:
+    """From inputs to features: for images convolutions that look closely before they shrink, for vectors two hidden layers."""
+    if len(shape) == 1:
+        hidden = 8 * width
+        return nn.Sequential(*dense(shape[0], hidden), *dense(hidden, FEATURES), nn.Dropout(DROPOUT))
+    side = min(shape[1:])
+    # large images shrink at once, so that they cost what small ones do
+    shrunk = max(0, round(math.log2(side / FINEST_SIDE)))
+    stages = max(1, round(math.log2(side / COARSEST_SIDE)) - shrunk)
+    widths = [shape[0], width // 2, *(width * 2 ** min(stage, 2) for stage in range(stages))]
+    layers = convolution(shape[0], widths[1], 2 if shrunk else 1)
+    for _ in range(shrunk - 1):
+        layers += convolution(widths[1], widths[1], 2)
+    for narrow, wide in pairwise(widths[1:]):
+        layers += convolution(narrow, wide, 2)
+    sizes = list(shape[1:])
+    for _ in range(shrunk + stages):
+        sizes = [(size + 1) // 2 for size in sizes]
+    return nn.Sequential(*layers, nn.Flatten(), *dense(widths[-1] * math.prod(sizes), FEATURES), nn.Dropout(DROPOUT))
+
+
+def convolution(narrow: int, wide: int, stride: int) -> list[nn.Module]:
+    """A normalised 3×3 convolution."""
+    return [nn.Conv2d(narrow, wide, 3, stride, 1, bias=False), nn.BatchNorm2d(wide), nn.ReLU()]
+
+
+def dense(narrow: int, wide: int) -> list[nn.Module]:
+    """A normalised hidden layer."""
+    return [nn.Linear(narrow, wide, bias=False), nn.BatchNorm1d(wide), nn.ReLU()]
+
+
+def outputs(label: Label) -> int:
+    """Outputs of a label's head."""
+    return len(label.values) if isinstance(label, Categorical) else 1
+
+
+def readable(label: Label, part: Tensor) -> Tensor:
+    """A head's outputs as `Opinion.values`."""
+    if isinstance(label, Binary):
+        present = part.sigmoid()
+        return torch.cat([1 - present, present], -1)
+    return part.softmax(-1) if isinstance(label, Categorical) else label.mean + label.scale * part
+
+
+def label_loss(label: Label, part: Tensor, y: Tensor) -> Tensor:
+    """Mean loss of one label's head over the rows where the label is known."""
+    known = ~y.isnan()
+    if not known.any():
+        return part.sum() * 0
+    part, y = part[known], y[known]
+    if isinstance(label, Binary):
+        return binary_cross_entropy_with_logits(part[:, 0], y)
+    if isinstance(label, Categorical):
+        return cross_entropy(part, y.long())
+    return mse_loss(part[:, 0], (y - label.mean) / label.scale)
+
+
+def known_labels(data: Dataset, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
+    """All that is known of rows' labels: where a program drew them, also what is hidden from models."""
+    labels = data.labels[rows]
+    if data.truth is None:
+        return labels
+    return np.where(np.isnan(labels), data.truth.variants[rows] >= 0, labels).astype(np.float32)
+
+
+def soften(x: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Images of which a share is mixed with its own 3×3 mean, from a little to wholly."""
+    blurred = avg_pool2d(x, 3, 1, 1, count_include_pad=False)
+    drawn = torch.rand(2, len(x), 1, 1, 1, generator=generator)
+    return torch.lerp(x, blurred, drawn[0] * (drawn[1] < share))
+
+
+def train(data: Dataset, config: OracleConfig, progress: bool = False, device: torch.device | str = "cpu") -> Oracle:
+    """An oracle trained on a data set's training rows."""
+    from tqdm import tqdm
+
+    rows, labels = data.splits["train"], known_labels(data)
+    space = data.space.with_priors(labels[rows])
+    variants = np.full(data.labels.shape, -1) if data.truth is None else data.truth.variants
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        names = None if data.truth is None else data.truth.variant_names
+        oracle = Oracle(space, data.input_shape, names, config.width).to(device).train()
+        generator = torch.Generator().manual_seed(config.seed)
+        matrices = [parameter for parameter in oracle.parameters() if parameter.ndim > 1]
+        others = [parameter for parameter in oracle.parameters() if parameter.ndim <= 1]
+        optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}])
+        size = max(2, min(config.batch_size, len(rows) // 8))
+        a_pass = len(rows) // size
+        steps = max(config.epochs * a_pass, config.least_steps)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, total_steps=steps)
+        for step in tqdm(range(steps), desc="training the oracle (once for this data)", disable=not progress, leave=False):
+            place = step % a_pass
+            if place == 0:
+                order = torch.randperm(len(rows), generator=generator).numpy()
+            chosen = np.sort(rows[order[place * size : (place + 1) * size]])
+            x = data.tensor(chosen)
+            if x.ndim == 4 and config.blur:
+                x = soften(x, config.blur, generator)
+            targets = torch.tensor(labels[chosen]), torch.tensor(variants[chosen], dtype=torch.long)
+            loss = oracle.loss(x.to(device), *(target.to(device) for target in targets))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    return oracle.eval()
+
+
+def trained_oracle(
+    data: Dataset, config: OracleConfig | None = None, progress: bool = False, device: torch.device | str = "cpu"
+) -> Oracle:
+    """The oracle of a data set: read from the cache, or trained first.
+
+    Args:
+        data: its training rows, with all labels known of them, are trained on.
+        config: how it is made.
+        progress: whether to show a progress bar while it is trained.
+        device: where it is trained and looks.
+
+    Raises:
+        ValueError: a label is unknown in all training rows, or constant.
+        OSError: the cache cannot be written to.
+    """
+    config = config or OracleConfig()
+    space = data.space.with_priors(known_labels(data)[data.splits["train"]])
+    variants = None if data.truth is None else data.truth.variant_names
+
+    def build(folder: Path) -> None:
+        weights = train(data, config, progress, device).state_dict()
+        save_file({name: tensor.cpu().contiguous() for name, tensor in weights.items()}, folder / WEIGHTS)
+
+    folder = built_once(f"oracle-{fingerprint(data, config)}", build)
+    oracle = Oracle(space, data.input_shape, variants, config.width)
+    oracle.load_state_dict(load_file(folder / WEIGHTS))
+    return oracle.to(device).eval()
+
+
+def fingerprint(data: Dataset, config: OracleConfig) -> str:
+    """Text that changes with all that an oracle depends on: the training rows, their known labels, and how it is made."""
+    told = hashlib.sha256(json.dumps([VERSION, repr(config), list(data.input_shape), list(data.space.names)]).encode())
+    told.update(json.dumps([[label.kind, list(getattr(label, "values", ()))] for label in data.space]).encode())
+    rows = data.splits["train"]
+    told.update(np.ascontiguousarray(known_labels(data)[rows]).tobytes())
+    for start in range(0, len(rows), 1024):
+        told.update(np.ascontiguousarray(data.inputs[rows[start : start + 1024]]).tobytes())
+    return told.hexdigest()[:16]

@@ -1,0 +1,293 @@
+"""The three kinds of a label, `Binary`, `Categorical` and `Continuous`, and how one is guessed from a table's column."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ccvae.labels.cells import (
+    DECIMAL_COMMA,
+    Value,
+    as_value,
+    first_few,
+    is_missing,
+    number_of,
+    position_of,
+    text_of,
+)
+
+__all__ = ["KINDS", "Binary", "Categorical", "Continuous", "Label", "described", "encode_cells", "infer_label"]
+
+NEGATIVE_AND_POSITIVE = (("0", "1"), ("-1", "1"), ("false", "true"), ("no", "yes"), ("n", "y"), ("absent", "present"),
+                         ("negative", "positive"))  # fmt: skip
+LARGEST_NUMBER = float(np.finfo(np.float32).max)
+MOST_INFERRED_CLASSES = 20
+
+
+@dataclass(frozen=True)
+class Binary:
+    """A label that holds or does not.
+
+    Args:
+        name: the column's name.
+        values: what a table shows when it does not hold, and when it does.
+        prior: p(y = 1), in (0, 1).
+    """
+
+    kind: ClassVar[str] = "binary"
+    name: str
+    values: tuple[Value, Value] = (0, 1)
+    prior: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_values(self.name, self.values, exactly=2)
+        if not 0 < self.prior < 1:
+            raise ValueError(f"label {self.name!r}: prior must lie strictly between 0 and 1, not {self.prior}")
+
+    @property
+    def priors(self) -> tuple[float, ...]:
+        """Prior probability of each value."""
+        return (1 - self.prior, self.prior)
+
+    @property
+    def output_columns(self) -> tuple[str, ...]:
+        """Columns of `predict_proba` for this label."""
+        return tuple(f"{self.name}={value}" for value in self.values)
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Numbers of the two values between which a traversal goes."""
+        return (0.0, 1.0)
+
+    def with_prior(self, observed: np.ndarray) -> Binary:
+        """This label with its prior fitted to observed entries, with add-one smoothing."""
+        return replace(self, prior=float((observed.sum() + 1) / (len(observed) + 2)))
+
+    def encode(self, cell: Any) -> float:
+        """Number of a table's cell; raises `ValueError` if it is none of the values, true or false, nor a probability."""
+        if isinstance(cell, bool | np.bool_):
+            return float(cell)
+        position = position_of(cell, self.values)
+        if position is not None:
+            return float(position)
+        number = number_of(cell)
+        # where the values are numbers, such as 1 and 2, a cell of 0 is more likely a code for something else than "surely not"
+        certain_allowed = not any(isinstance(value, int) for value in self.values)
+        if number is not None and (0 < number < 1 or (certain_allowed and number in (0, 1))):
+            return number
+        raise ValueError(f"expected {self.values[0]} or {self.values[1]} (or a probability), found {cell!r}")
+
+    def decode(self, number: float) -> Value:
+        """Value that a number of the array stands for."""
+        return self.values[int(number >= 0.5)]
+
+
+@dataclass(frozen=True)
+class Categorical:
+    """A label with one of several values.
+
+    Args:
+        name: the column's name.
+        values: the classes, in the order of their numbers.
+        prior: p(y) of each class; uniform if not given.
+    """
+
+    kind: ClassVar[str] = "categorical"
+    name: str
+    values: tuple[Value, ...]
+    prior: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_values(self.name, self.values)
+        if not self.prior:
+            object.__setattr__(self, "prior", (1 / len(self.values),) * len(self.values))
+        if len(self.prior) != len(self.values) or min(self.prior) <= 0 or not math.isclose(sum(self.prior), 1, abs_tol=1e-6):
+            raise ValueError(
+                f"label {self.name!r}: prior must be {len(self.values)} positive numbers that sum to 1, not {self.prior}"
+            )
+
+    @property
+    def priors(self) -> tuple[float, ...]:
+        """Prior probability of each value."""
+        return self.prior
+
+    @property
+    def output_columns(self) -> tuple[str, ...]:
+        """Columns of `predict_proba` for this label."""
+        return tuple(f"{self.name}={value}" for value in self.values)
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Numbers of the first and last class, between which a traversal goes."""
+        return (0.0, len(self.values) - 1.0)
+
+    def with_prior(self, observed: np.ndarray) -> Categorical:
+        """This label with its prior fitted to observed entries, with add-one smoothing."""
+        counts = np.bincount(observed.astype(int), minlength=len(self.values)) + 1
+        return replace(self, prior=tuple(float(p) for p in counts / counts.sum()))
+
+    def encode(self, cell: Any) -> float:
+        """Number of a table's cell; raises `ValueError` if it is none of the values."""
+        position = position_of(cell, self.values)
+        if position is None:
+            shown = ", ".join(map(str, self.values[:12])) + (", …" if len(self.values) > 12 else "")
+            raise ValueError(f"expected one of {shown}, found {cell!r}")
+        return float(position)
+
+    def decode(self, number: float) -> Value:
+        """Value that a number of the array stands for."""
+        return self.values[int(number)]
+
+
+@dataclass(frozen=True)
+class Continuous:
+    """A label that is a number.
+
+    Args:
+        name: the column's name.
+        mean: mean of p(y), in the label's own units.
+        scale: standard deviation of p(y), positive, in the label's own units.
+    """
+
+    kind: ClassVar[str] = "continuous"
+    name: str
+    mean: float = 0.0
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        if not (math.isfinite(self.mean) and math.isfinite(self.scale) and self.scale > 0):
+            raise ValueError(f"label {self.name!r}: mean must be finite and scale positive, not {self.mean} and {self.scale}")
+
+    @property
+    def output_columns(self) -> tuple[str, str]:
+        """Columns of `predict_proba` for this label: mean and standard deviation."""
+        return (self.name, f"{self.name}.std")
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Two standard deviations below and above the prior's mean, between which a traversal goes."""
+        return (self.mean - 2 * self.scale, self.mean + 2 * self.scale)
+
+    def with_prior(self, observed: np.ndarray) -> Continuous:
+        """This label with its prior's mean and scale fitted to observed entries."""
+        scale = float(observed.std()) if len(observed) > 1 else 0.0
+        return replace(self, mean=float(observed.mean()), scale=scale or 1.0)
+
+    def encode(self, cell: Any) -> float:
+        """Number of a table's cell; raises `ValueError` if it is no finite number."""
+        number = number_of(cell)
+        if number is None or not math.isfinite(number):
+            hint = "; write a decimal point, not a decimal comma" if DECIMAL_COMMA.fullmatch(text_of(cell)) else ""
+            raise ValueError(f"expected a number, found {cell!r}{hint}")
+        if abs(number) > LARGEST_NUMBER:
+            raise ValueError(f"the number {cell!r} is too large; give the label in another unit")
+        return number
+
+    def decode(self, number: float) -> float:
+        """The number itself."""
+        return float(number)
+
+
+Label = Binary | Categorical | Continuous
+KINDS: dict[str, Callable[..., Label]] = {kind.kind: kind for kind in (Binary, Categorical, Continuous)}
+
+
+def described(label: Label) -> str:
+    """A label's name, kind and first values, for messages.
+
+    >>> described(Binary("Smiling"))
+    "'Smiling' (binary: 0, 1)"
+    """
+    if isinstance(label, Continuous):
+        return f"{label.name!r} ({label.kind})"
+    shown = ", ".join(map(str, label.values[:8])) + (", …" if len(label.values) > 8 else "")
+    return f"{label.name!r} ({label.kind}: {shown})"
+
+
+def infer_label(name: str, cells: Sequence[Any], kind: str | None, source: str) -> Label:
+    """Guess one label from its column's cells (see `LabelSpace.infer`)."""
+    what = f"{source}: label {name!r}"
+    try:
+        distinct = set(cells)  # first, for a column repeats few values, and reading one takes a while
+    except TypeError:
+        raise ValueError(f"{what} holds lists or the like; a label has one value a row") from None
+    observed = sorted({text_of(cell) for cell in distinct if not is_missing(cell)})
+    if not observed:
+        raise ValueError(f"{what} has no observed value; give it some, or leave it out")
+    numbers = [number for number in map(number_of, observed) if number is not None and math.isfinite(number)]
+    odd = [repr(text) for text in observed if number_of(text) is None or not math.isfinite(float(text))]
+    pair = next((pair for pair in NEGATIVE_AND_POSITIVE if {text.lower() for text in observed} <= set(pair)), None)
+    if kind != "categorical" and odd and all(DECIMAL_COMMA.fullmatch(text[1:-1]) for text in odd):
+        raise ValueError(
+            f"{what} holds numbers with a decimal comma ({first_few(odd)}); write a decimal point, "
+            f"or read the table yourself with pandas.read_csv(..., decimal=',') and pass that"
+        )
+    if kind is None:
+        whole = not odd and all(number.is_integer() for number in numbers)
+        few = len(observed) <= MOST_INFERRED_CLASSES
+        kind = "binary" if pair else "categorical" if few and (whole or odd) else "continuous"
+        if kind == "continuous" and odd and not numbers:
+            raise ValueError(
+                f"{what} has {len(observed)} different texts ({first_few(odd)}); "
+                f"leave the column out, or say that its kind is categorical"
+            )
+    if kind == "continuous":
+        if odd:
+            raise ValueError(f"{what} is to be continuous but {len(odd)} of its values are no numbers: {first_few(odd)}")
+        return Continuous(name)
+    if not odd:
+        observed.sort(key=float)
+    if kind == "categorical":
+        if len(observed) == 1:
+            raise ValueError(f"{what} is constant: every observed value is {observed[0]}; give it others, or leave it out")
+        return Categorical(name, tuple(as_value(text) for text in observed))
+    if pair:
+        spelled = {text.lower(): text for text in reversed(observed)}
+        negative, positive = (as_value(spelled.get(value, value)) for value in pair)
+        return Binary(name, (negative, positive))
+    if not odd and all(0 <= number <= 1 for number in numbers):
+        return Binary(name)
+    if len(observed) != 2:
+        raise ValueError(f"{what} is to be binary but has {len(observed)} values: {first_few(observed)}")
+    return Binary(name, (as_value(observed[0]), as_value(observed[1])))
+
+
+def encode_cells(label: Label, cells: Sequence[Any]) -> tuple[list[float], dict[int, ValueError]]:
+    """Numbers of a label's cells, NaN where missing or wrong, and the errors by position of those that are wrong."""
+    known: dict[tuple[type, str | int], float | ValueError] = {}  # a column repeats few values, and encoding one takes a while
+    values = () if isinstance(label, Continuous) else label.values
+    numbers, wrong = [], {}
+    for position, cell in enumerate(cells):
+        key = (type(cell), cell if isinstance(cell, str | int) else repr(cell))
+        found = known.get(key)
+        if found is None:
+            try:
+                found = math.nan if is_missing(cell, values) else label.encode(cell)
+            except ValueError as error:
+                found = error
+            known[key] = found
+        if isinstance(found, ValueError):
+            wrong[position] = found
+        numbers.append(math.nan if isinstance(found, ValueError) else found)
+    return numbers, wrong
+
+
+def check_name(name: str) -> None:
+    """Raise `ValueError` unless a label's name is a text that shows."""
+    if not isinstance(name, str) or not name.strip():
+        raise ValueError(f"a label's name must be a text that is not empty, not {name!r}")
+
+
+def check_values(name: str, values: Sequence[Value], exactly: int | None = None) -> None:
+    """Raise `ValueError` unless a label's name and values can be read, and the values are enough and differ."""
+    check_name(name)
+    texts = {text_of(value) for value in values}
+    if "" in texts:
+        raise ValueError(f"label {name!r}: an empty text cannot be a value, for an empty cell means not observed")
+    if len(texts) != len(values) or len(values) < 2 or exactly not in (None, len(values)):
+        raise ValueError(f"label {name!r}: needs {exactly or 'at least two'} different values, found {list(values)}")

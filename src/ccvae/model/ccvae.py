@@ -1,0 +1,66 @@
+"""CCVAE: the latent model, its bound, and everything that can be done with it once it is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor
+
+from ccvae.config import ModelConfig
+from ccvae.model import bound as bounds
+from ccvae.model import counterfactuals, interventions, saving
+from ccvae.model.bound import Bound
+from ccvae.model.latent_model import LatentModel
+from ccvae.model.networks.networks import Decoder, Encoder
+from ccvae.storage.run_folder import CONFIG, WEIGHTS, read_labels, read_settings, read_weights
+
+__all__ = ["CCVAE", "load"]
+
+
+class CCVAE(LatentModel):
+    """Characteristic-capturing VAE (Joy et al., ICLR 2021).
+
+    See `LatentModel` for the arguments and the distributions, and the functions below for each action.
+    """
+
+    reconstruct = interventions.reconstruct
+    generate = interventions.generate
+    intervene = interventions.intervene
+    traverse = interventions.traverse
+    transfer = interventions.transfer
+    counterfactual = counterfactuals.counterfactual
+
+    def bound(self, x: Tensor, y: Tensor, estimator: str = "exact") -> Bound:
+        """Bound on log p(x, y_O) of inputs and labels, NaN where missing: see `ccvae.model.bound.bound`."""
+        return bounds.bound(self, x, y, estimator)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write weights, labels and settings into a run folder: see `ccvae.model.saving.save`."""
+        return saving.save(self, folder)
+
+
+def load(folder: str | Path, encoder: Encoder | None = None, decoder: Decoder | None = None) -> CCVAE:
+    """The model of a run folder, in evaluation mode.
+
+    Args:
+        folder: what `save` or training wrote.
+        encoder: the module that was given to the model, if one was; its weights are replaced.
+        decoder: the same for the decoder.
+
+    Raises:
+        ValueError: the folder lacks a file, or its weights do not fit the networks.
+    """
+    folder = Path(folder)
+    settings, space, weights = read_settings(folder), read_labels(folder), read_weights(folder)
+    try:
+        model = CCVAE(space, settings["input_shape"], ModelConfig(**settings["model"]), encoder, decoder)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{folder / CONFIG}: written by another version of this package, or changed: {error}") from None
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{folder / WEIGHTS} does not fit the configured networks; a model with an encoder or decoder of your own "
+            f"must be loaded with it: load(folder, encoder=…, decoder=…). {error}"
+        ) from None
+    return model.eval()

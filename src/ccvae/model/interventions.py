@@ -1,0 +1,228 @@
+"""What one does with a trained model: reconstruct, generate, intervene, traverse and transfer.
+
+Every function edits the label blocks of latents and decodes. Images keep their order; pictures are `(rows, *input_shape)`
+expected values, images in [0, 1]. Strengths are quantiles of p(z_i|y_i) along the direction in which the classifier sees the
+label: 0.5 is the typical case, 0.95 shows it strongly. Randomness is drawn for each sample from a seed of its own, so that
+sample k of a seed is the same picture whatever the number of samples.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ccvae.labels import Continuous
+from ccvae.model.label_blocks.base import LabelBlocks
+from ccvae.model.latent_model import LatentModel
+
+__all__ = ["generate", "intervene", "reconstruct", "transfer", "traverse"]
+
+
+@torch.no_grad()
+def reconstruct(model: LatentModel, images: Any) -> Tensor:
+    """Images as the model sees them: decoded posterior means."""
+    return model.decode(model.encode(images).loc)
+
+
+@torch.no_grad()
+def generate(
+    model: LatentModel, count: int, given: Mapping[str, Any] | None = None, seed: int = 0, strength: float | None = None
+) -> Tensor:
+    """New images under conditions.
+
+    Args:
+        model: the model.
+        count: how many.
+        given: label values by name; the others are drawn from the label prior.
+        seed: sample k is drawn from seed + k.
+        strength: quantile of p(z_i|y_i) at which the given labels show; None draws their blocks, so that they vary.
+
+    Raises:
+        ValueError: an unknown label or value, or a strength outside (0, 1).
+    """
+    if count < 1:
+        raise ValueError(f"count: expected at least 1, found {count}")
+    noise, uniform = sample_noise(model, count, seed)
+    y = draw_labels(model, uniform)
+    z = with_labels(model, noise, y, model.space.names, None, noise)
+    if given:
+        row = torch.tensor(model.space.encode_row(given), device=z.device).expand(count, -1)
+        z = with_labels(model, z, row, observed_names(model, row[0]), strength, noise)
+    return model.decode(z)
+
+
+@torch.no_grad()
+def intervene(
+    model: LatentModel, images: Any, changes: Mapping[str, Any], strength: float | None = 0.5, seed: int = 0
+) -> Tensor:
+    """The same images with labels set to other values, and all else as it is.
+
+    Args:
+        model: the model.
+        images: see `CCVAE.inputs`.
+        changes: label values by name.
+        strength: quantile of p(z_i|y_i) at which the labels show; None draws a characteristic for every image.
+        seed: of those draws; image k uses seed + k.
+
+    Raises:
+        ValueError: an unknown label or value, no change, or a strength outside (0, 1).
+    """
+    z = model.encode(images).loc
+    row = torch.tensor(model.space.encode_row(changes), device=z.device)
+    names = observed_names(model, row)
+    if not names:
+        raise ValueError("changes: name at least one label and the value it is to have")
+    noise = sample_noise(model, len(z), seed)[0] if strength is None else None
+    return model.decode(with_labels(model, z, row.expand(len(z), -1), names, strength, noise))
+
+
+@torch.no_grad()
+def traverse(
+    model: LatentModel,
+    images: Any,
+    labels: str | Sequence[str],
+    steps: int = 9,
+    strength: float = 0.95,
+    between: Mapping[str, tuple[Any, Any]] | None = None,
+) -> Tensor:
+    """Images along a label's characteristic, from one value through to another.
+
+    Args:
+        model: the model.
+        images: see `CCVAE.inputs`.
+        labels: one label's name, or two for a plane.
+        steps: pictures along each label.
+        strength: quantile of p(z_i|y_i), for the first value and the last, at which the walk begins and ends.
+        between: first and last value by label name; by default a binary label's two, a categorical one's first and last, and
+            a continuous one's mean less and plus two standard deviations.
+
+    Returns:
+        `(rows, steps, *input_shape)`, or `(rows, steps, steps, *input_shape)` of two labels: the first changes along the
+        first of the two.
+
+    Raises:
+        ValueError: an unknown label or value, more than two labels, or fewer than two steps.
+    """
+    names = [labels] if isinstance(labels, str) else list(labels)
+    if not 1 <= len(names) <= 2 or len(set(names)) < len(names):
+        raise ValueError(f"labels: expected one label or two different ones, found {', '.join(names) or 'none'}")
+    if steps < 2:
+        raise ValueError(f"steps: expected at least 2, found {steps}")
+    mu = model.encode(images).loc
+    walks = [walk(model, name, steps, strength, (between or {}).get(name)) for name in names]
+    z = mu.reshape(len(mu), *[1] * len(names), -1).repeat(1, *[steps] * len(names), 1)
+    for axis, (name, along) in enumerate(zip(names, walks, strict=True)):
+        shape = [1, *[1] * len(names), along.shape[-1]]
+        shape[1 + axis] = steps
+        z[..., model.block_slices[model.space.index(name)]] = along.reshape(shape)
+    return model.decode(z.flatten(0, -2)).reshape(*z.shape[:-1], *model.input_shape)
+
+
+@torch.no_grad()
+def transfer(model: LatentModel, source: Any, target: Any, labels: Sequence[str]) -> Tensor:
+    """Targets with the characteristics of sources: how each named label shows is taken over, with its value.
+
+    Args:
+        model: the model.
+        source: one image for all targets, or one for each.
+        target: see `CCVAE.inputs`.
+        labels: names of the labels whose characteristics move.
+
+    Raises:
+        ValueError: an unknown label, none, or counts that do not match.
+    """
+    if isinstance(labels, str):
+        labels = [labels]
+    if not labels:
+        raise ValueError("labels: name at least one label to transfer")
+    z_source, z = model.encode(source).loc, model.encode(target).loc.clone()
+    if len(z_source) not in (1, len(z)):
+        raise ValueError(f"source: expected 1 or {len(z)} images, as many as targets, found {len(z_source)}")
+    for name in labels:
+        block = model.block_slices[model.space.index(name)]
+        z[:, block] = z_source[:, block]
+    return model.decode(z)
+
+
+def block_of(model: LatentModel, column: int) -> tuple[LabelBlocks, int]:
+    """The block module of a label, and the label's position in it."""
+    for block in model.label_blocks():
+        if column in block.columns.tolist():
+            return block, block.columns.tolist().index(column)
+    raise AssertionError(f"no block for label {column}")
+
+
+def across(block: LabelBlocks, wanted: Tensor) -> Tensor:
+    """One label's values `(rows,)`, repeated for all labels of a block module: `(rows, labels)`."""
+    return wanted[:, None].expand(-1, len(block.columns))
+
+
+def walk(model: LatentModel, name: str, steps: int, strength: float, between: tuple[Any, Any] | None) -> Tensor:
+    """Blocks `(steps, d)` on the straight line from one value's block to another's."""
+    column = model.space.index(name)
+    label = model.space.labels[column]
+    ends = label.ends if between is None else (label.encode(between[0]), label.encode(between[1]))
+    block, position = block_of(model, column)
+    y = torch.tensor(ends, device=model.device)
+    # a continuous label's ends are far out by themselves
+    quantile = 0.5 if isinstance(label, Continuous) else checked_strength(strength)
+    first, last = block.quantile(across(block, y), quantile)[:, position]
+    along = torch.linspace(0, 1, steps, dtype=first.dtype, device=first.device)[:, None]
+    walked: Tensor = first + (last - first) * along
+    return walked
+
+
+def with_labels(
+    model: LatentModel, z: Tensor, y: Tensor, names: Sequence[str], strength: float | None, noise: Tensor | None
+) -> Tensor:
+    """Latents whose blocks of named labels are set by p(z_i|y_i): at a quantile, or by noise `(rows, latent_dim)`."""
+    z = z.clone()
+    y = y.nan_to_num()  # of labels that are not named, whose blocks stay
+    chosen = {model.space.index(name) for name in names}
+    for block in model.label_blocks():
+        values = y[:, block.columns].to(z.dtype)
+        if strength is None:
+            assert noise is not None
+            prior = block.conditional_prior(values)
+            blocks = prior.loc + prior.scale * noise[:, block.latents]
+        else:
+            blocks = block.quantile(values, checked_strength(strength))
+        for position, column in enumerate(block.columns.tolist()):
+            if column in chosen:
+                z[:, block.latents[position]] = blocks[:, position]
+    return z
+
+
+def checked_strength(strength: float) -> float:
+    """The strength; raises `ValueError` unless it is a quantile."""
+    if not 0 < strength < 1:
+        raise ValueError(f"strength: a quantile, expected above 0 and below 1, found {strength}")
+    return strength
+
+
+def observed_names(model: LatentModel, row: Tensor) -> list[str]:
+    """Names of the labels that a row gives."""
+    return [name for name, number in zip(model.space.names, row.tolist(), strict=True) if not math.isnan(number)]
+
+
+def sample_noise(model: LatentModel, count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Normal noise `(count, latent_dim)` and uniform noise `(count, labels)`; row k comes from seed + k alone."""
+    normal, uniform = torch.empty(count, model.config.latent_dim), torch.empty(count, len(model.space))
+    generator = torch.Generator()
+    for row in range(count):
+        generator.manual_seed(seed + row)
+        normal[row].normal_(generator=generator)
+        uniform[row].uniform_(generator=generator)
+    return normal.to(model.device), uniform.to(model.device)
+
+
+def draw_labels(model: LatentModel, uniform: Tensor) -> Tensor:
+    """Labels drawn from their priors by uniform numbers `(rows, labels)`, alike."""
+    drawn = torch.empty_like(uniform)
+    for block in model.label_blocks():
+        drawn[:, block.columns] = block.prior_quantile(uniform[:, block.columns])
+    return drawn

@@ -1,0 +1,1 @@
+"""What ties each kind of label to its block of latents."""

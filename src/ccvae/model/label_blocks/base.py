@@ -1,0 +1,215 @@
+"""What ties a label to its block of latents: q(y|z), q(y|x), p(z|y), and the posterior tilted by an observed label.
+
+Everything is per label i with its own block z_i of d dimensions, x's posterior q(z_i|x) = Normal(mu, diag sigma²) and white
+noise n = (z_i − mu) / sigma. Only the classifier's logits look at z_i, so what an observed label does to the posterior,
+q(z_i|x,y_i) ∝ q(z_i|x) q(y_i|z_i), is a tilt along few directions, and every term of the bound is an integral over those:
+
+- *binary* (`ccvae.model.label_blocks.binary`): one direction, a table of points along it
+(`ccvae.distributions.tilted_normal` for labels observed,
+  `ccvae.distributions.logistic_normal` for missing ones);
+- *categorical* (`ccvae.model.label_blocks.categorical`): up to C − 1, a fixed set of nodes in the block;
+- *continuous* (`ccvae.model.label_blocks.continuous`): one, and all is Normal; closed form.
+
+Labels of one kind, value count and block size are computed side by side: `(batch, labels, …)` tensors.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, Normal
+from torch.nn.functional import softplus
+
+__all__ = ["DiscreteBlocks", "LabelBlocks", "TiltedPosterior", "full_precision"]
+
+Part = TypeVar("Part")
+Blocks = TypeVar("Blocks")
+Others = ParamSpec("Others")
+Result = TypeVar("Result")
+
+SMALLEST_SCALE = 1e-3
+SMALLEST_SLOPE = 1e-12
+FIRST_DISTANCE = 2.0
+"""How far from zero the conditional priors' means begin."""
+
+
+def full_precision(
+    method: Callable[Concatenate[Blocks, Tensor, Others], Result],
+) -> Callable[Concatenate[Blocks, Tensor, Others], Result]:
+    """A method whose products of matrices mixed precision leaves in its inputs' precision, as it does all else here."""
+
+    @wraps(method)
+    def unmixed(blocks: Blocks, first: Tensor, /, *args: Others.args, **others: Others.kwargs) -> Result:
+        with torch.autocast(first.device.type, enabled=False):
+            return method(blocks, first, *args, **others)
+
+    return unmixed
+
+
+@dataclass(frozen=True)
+class TiltedPosterior:
+    """What observed labels make of the posterior of their blocks, q(z_i|x,y_i); where labels are missing, it stays q(z_i|x).
+
+    Args:
+        log_q_y: log q(y_i|x) of observed labels, 0 for missing ones: `(batch, labels)` nats.
+        log_ratio: E[ log p(z_i|y_i) p(y_i) / (q(y_i|z_i) q(z_i|x)) ] under it, y_i summed or integrated out where missing:
+            `(batch, labels)` nats.
+        noise: a draw z_i from it as white noise, (z_i − mu) / sigma, with pathwise gradients: `(batch, labels, d)`.
+    """
+
+    log_q_y: Tensor
+    log_ratio: Tensor
+    noise: Tensor
+
+
+class LabelBlocks(nn.Module, ABC):
+    """Labels of one kind with blocks of one size.
+
+    Args:
+        columns: the labels' columns in the label array.
+        latents: `(labels, d)` positions of their blocks in the latent vector.
+    """
+
+    columns: Tensor
+    latents: Tensor
+
+    def __init__(self, columns: list[int], latents: list[list[int]]) -> None:
+        super().__init__()
+        self.register_buffer("columns", torch.tensor(columns), persistent=False)
+        self.register_buffer("latents", torch.tensor(latents), persistent=False)
+
+    @abstractmethod
+    def classifier(self, z: Tensor) -> Sequence[Distribution]:
+        """q(y_i|z_i) of blocks `(…, labels, d)`, a distribution over `(…,)` for each label."""
+
+    @abstractmethod
+    def conditional_prior(self, y: Tensor) -> Normal:
+        """p(z_i|y_i) of observed labels `(…, labels)`: Normal over `(…, labels, d)`."""
+
+    @abstractmethod
+    def label_prior(self) -> Sequence[Distribution]:
+        """p(y_i), a distribution for each label."""
+
+    @abstractmethod
+    def prior_quantile(self, level: Tensor) -> Tensor:
+        """Where the distribution function of p(y_i) reaches levels in (0, 1): both `(…, labels)`."""
+
+    def by_column(self, each: Sequence[Part]) -> Iterator[tuple[int, Part]]:
+        """Pairs of a label's column and its part of what a method gave for each label."""
+        return zip(self.columns.tolist(), each, strict=True)
+
+    @abstractmethod
+    def log_classifier(self, z: Tensor, y: Tensor) -> Tensor:
+        """Log q(y_i|z_i) of observed labels: `(…, labels)` nats."""
+
+    @abstractmethod
+    def log_joint_ratio(self, z: Tensor, y: Tensor) -> Tensor:
+        """Log p(z_i|y_i) p(y_i) / q(y_i|z_i) of blocks `(…, labels, d)` and observed labels: `(…, labels)` nats."""
+
+    @abstractmethod
+    def expected_joint_ratio(self, z: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Its mean under y_i ~ q(y_i|z_i): all values enumerated, or one sample of a continuous label."""
+
+    @abstractmethod
+    def tilt(self, mu: Tensor, sigma: Tensor, y: Tensor, noise: Tensor, uniform: Tensor) -> TiltedPosterior:
+        """q(z_i|x,y_i), with a draw from it.
+
+        Args:
+            mu: means of q(z_i|x), `(batch, labels, d)`.
+            sigma: its standard deviations, alike.
+            y: labels `(batch, labels)`, NaN where missing.
+            noise: standard Normal numbers `(batch, labels, d)`, for the draw.
+            uniform: numbers in (0, 1), `(batch, labels)`, for the draw.
+        """
+
+    def forward(self, mu: Tensor, sigma: Tensor, y: Tensor, noise: Tensor, uniform: Tensor) -> TiltedPosterior:
+        """See `tilt`; as the module's call, so that it can be compiled as modules are."""
+        return self.tilt(mu, sigma, y, noise, uniform)
+
+    @abstractmethod
+    def predict(self, mu: Tensor, sigma: Tensor) -> Tensor:
+        """q(y_i|x), exact: probabilities `(batch, labels, values)`, or a continuous label's mean and standard deviation."""
+
+    @abstractmethod
+    def toward(self, y: Tensor) -> Tensor:
+        """Direction `(…, labels, d)` of z_i in which the classifier says y_i more strongly."""
+
+    def quantile(self, y: Tensor, strength: Tensor | float) -> Tensor:
+        """The most typical block at which the label shows as strongly as at a quantile of p(z_i|y_i).
+
+        Along the direction in which the classifier says y_i, p(z_i|y_i) is one-dimensional; this is its quantile there, and the
+        conditional mean in all other directions. 0.5 is the typical case, above it y_i shows more.
+
+        Args:
+            y: observed labels `(…, labels)`.
+            strength: quantile in (0, 1).
+        """
+        prior = self.conditional_prior(y)
+        step = torch.special.ndtri(torch.as_tensor(strength, dtype=prior.loc.dtype, device=prior.loc.device))
+        along = self.toward(y) * prior.scale
+        along = along / torch.linalg.vector_norm(along, dim=-1, keepdim=True).clamp_min(SMALLEST_SLOPE)
+        block: Tensor = prior.loc + prior.scale * along * step
+        return block
+
+
+class DiscreteBlocks(LabelBlocks, ABC):
+    """Blocks of labels with finitely many values, each with a Normal of its own as p(z_i|y_i)."""
+
+    log_prior: Tensor
+
+    def __init__(self, columns: list[int], latents: list[list[int]], priors: list[tuple[float, ...]], loc: Tensor) -> None:
+        super().__init__(columns, latents)
+        self.register_buffer("log_prior", torch.tensor(priors).log(), persistent=False)
+        self.prior_loc = nn.Parameter(loc)
+        self.prior_raw_scale = nn.Parameter(torch.full_like(loc, math.log(math.expm1(1))))
+
+    @property
+    def prior_scale(self) -> Tensor:
+        """Scales of p(z_i|y_i): `(labels, values, d)`."""
+        return softplus(self.prior_raw_scale) + SMALLEST_SCALE
+
+    def conditional_prior(self, y: Tensor) -> Normal:
+        """p(z_i|y_i); a probability between 0 and 1 of a binary label counts as its nearer value."""
+        labels = torch.arange(y.shape[-1], device=y.device).expand_as(y)
+        value = (y + 0.5).floor().long()
+        return Normal(self.prior_loc[labels, value], self.prior_scale[labels, value], validate_args=False)
+
+    def prior_quantile(self, level: Tensor) -> Tensor:
+        """Quantiles of p(y_i): values' numbers."""
+        below = self.log_prior.exp().cumsum(-1)[:, :-1]
+        return (level[..., None] > below).sum(-1).to(level.dtype)
+
+    def divergence(self, mu: Tensor, sigma: Tensor, value: int) -> Tensor:
+        """KL( q(z_i|x) || p(z_i|y_i) ) of one value: `(batch, labels)` nats."""
+        loc, scale = self.prior_loc[:, value], self.prior_scale[:, value]
+        each = (scale / sigma).log() + ((sigma**2 + (mu - loc) ** 2) / scale**2 - 1) / 2
+        return each.sum(-1)
+
+    @abstractmethod
+    def weights(self, y: Tensor) -> Tensor:
+        """How much each value is observed: `(batch, labels, values)`, rows sum to 1; missing rows are arbitrary."""
+
+    def log_joint_ratio(self, z: Tensor, y: Tensor) -> Tensor:
+        """Log p(z_i|y_i) p(y_i) / q(y_i|z_i)."""
+        return (self.weights(y) * self.value_log_ratios(z)).sum(-1)
+
+    def expected_joint_ratio(self, z: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Its mean under q(y_i|z_i), by enumeration."""
+        return (self.value_log_classifiers(z).exp() * self.value_log_ratios(z)).sum(-1)
+
+    @abstractmethod
+    def value_log_classifiers(self, z: Tensor) -> Tensor:
+        """Log q(y_i|z_i) of every value: `(…, labels, values)`."""
+
+    def value_log_ratios(self, z: Tensor) -> Tensor:
+        """Log p(z_i|y_i) p(y_i) / q(y_i|z_i) of every value: `(…, labels, values)`."""
+        prior = Normal(self.prior_loc, self.prior_scale, validate_args=False)
+        log_conditional_prior: Tensor = prior.log_prob(z[..., None, :]).sum(-1)
+        return log_conditional_prior + self.log_prior - self.value_log_classifiers(z)

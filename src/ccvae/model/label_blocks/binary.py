@@ -1,0 +1,165 @@
+"""Blocks of binary labels: everything along the one direction that the classifier sees."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Bernoulli
+from torch.nn.functional import logsigmoid
+
+from ccvae import labels as label_kinds
+from ccvae.distributions.logistic_normal import sigmoid_averages, value_probabilities
+from ccvae.distributions.quadrature import found_where
+from ccvae.distributions.tilted_normal import tilted_normal
+from ccvae.model.label_blocks.base import FIRST_DISTANCE, SMALLEST_SLOPE, DiscreteBlocks, TiltedPosterior, full_precision
+
+__all__ = ["BinaryBlocks"]
+
+
+class BinaryBlocks(DiscreteBlocks):
+    """Blocks of binary labels: q(y_i|z_i) = Bernoulli(sigmoid(w·z_i + b)).
+
+    A label between 0 and 1 is the probability of 1 (annotators who disagree): its bound is the average of both values' bounds.
+
+    Args:
+        columns: the labels' columns.
+        latents: `(labels, d)` positions of their blocks.
+        labels: the labels, with their priors.
+    """
+
+    def __init__(self, columns: list[int], latents: list[list[int]], labels: Sequence[label_kinds.Binary]) -> None:
+        size = len(latents[0])
+        side = torch.tensor([-1.0, 1.0])[:, None].expand(len(columns), 2, size)
+        super().__init__(columns, latents, [label.priors for label in labels], FIRST_DISTANCE / math.sqrt(size) * side)
+        self.weight = nn.Parameter(torch.full((len(columns), size), 1 / math.sqrt(size)))
+        self.bias = nn.Parameter(torch.zeros(len(columns)))
+
+    def logits(self, z: Tensor) -> Tensor:
+        """w·z_i + b, `(…, labels)`."""
+        return (self.weight * z).sum(-1) + self.bias
+
+    def classifier(self, z: Tensor) -> list[Bernoulli]:
+        """q(y_i|z_i)."""
+        return [Bernoulli(logits=logits, validate_args=False) for logits in self.logits(z).unbind(-1)]
+
+    def log_classifier(self, z: Tensor, y: Tensor) -> Tensor:
+        """Log q(y_i|z_i), averaged over both values where y_i is a probability."""
+        s = self.logits(z)
+        return logsigmoid(s) - (1 - y) * s
+
+    def value_log_classifiers(self, z: Tensor) -> Tensor:
+        """Log q(y_i|z_i) of both values."""
+        s = self.logits(z)
+        return torch.stack([logsigmoid(-s), logsigmoid(s)], -1)
+
+    def label_prior(self) -> list[Bernoulli]:
+        """p(y_i)."""
+        return [Bernoulli(probs=present, validate_args=False) for present in self.log_prior[:, 1].exp()]
+
+    def toward(self, y: Tensor) -> Tensor:
+        """±w."""
+        return self.weight * torch.where(y >= 0.5, 1.0, -1.0).to(self.weight.dtype)[..., None]
+
+    def weights(self, y: Tensor) -> Tensor:
+        """How much each value is observed."""
+        present = y.nan_to_num()
+        return torch.stack([1 - present, present], -1)
+
+    def section(self, mu: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The logit under q(z_i|x) as beta + alpha e, e ~ Normal(0, 1): alpha and beta `(batch, labels)`, and the unit vectors
+        `(d, batch, labels)` along which e lies in white noise.
+
+        Args:
+            mu: means of q(z_i|x), `(d, batch, labels)`.
+            sigma: its standard deviations, alike.
+        """
+        weight = self.weight.T[:, None]
+        along = weight * sigma
+        alpha = along.square().sum(0).clamp_min(SMALLEST_SLOPE**2).sqrt()
+        return alpha, (weight * mu).sum(0) + self.bias, along / alpha
+
+    def predict(self, mu: Tensor, sigma: Tensor) -> Tensor:
+        """q(y_i|x), `(batch, labels, 2)`."""
+        alpha, beta, _ = self.section(dimensions_first(mu), dimensions_first(sigma))
+        return value_probabilities(alpha.flatten(), beta.flatten()).view(2, *alpha.shape).movedim(0, -1)
+
+    @full_precision
+    def tilt(self, mu: Tensor, sigma: Tensor, y: Tensor, noise: Tensor, uniform: Tensor) -> TiltedPosterior:
+        """q(z_i|x,y_i): tilted Normals along the classifier's direction, white noise across it.
+
+        Of a missing label both values count, each weighed by the classifier, and q(z_i|x) stays what it is.
+
+        Inside, tensors are (values,) (d,) batch, labels: sums over the first, small dimensions are fast.
+        """
+        mu, sigma, noise = (dimensions_first(part) for part in (mu, sigma, noise))
+        alpha, beta, along = self.section(mu, sigma)
+        observed = ~y.isnan()
+        given = self.given_labels(alpha, beta, y, uniform)
+        p, p_e, p_square, entropy = found_where(~observed, 4, sigmoid_averages, alpha, beta)
+        absent = (~observed).to(p.dtype)
+        missing = torch.stack([absent - p, p, -p_e, p_e, absent - p_square, p_square])
+        mass, mean, square = given.moments + missing.view_as(given.moments)
+        exchange = torch.where(observed, given.drawn - (along * noise).sum(0), 0)  # Matheron's rule
+        log_posterior = -sigma.log().sum(0) - (square.sum(0) + (len(mu) - 1)) / 2  # lacks d/2 · log 2 pi
+        return TiltedPosterior(
+            log_q_y=given.log_q_y,
+            log_ratio=self.log_joint(mu, sigma, along, mass, mean, square) + given.surprise + entropy - log_posterior,
+            noise=(noise + along * exchange).movedim(0, -1),
+        )
+
+    def given_labels(self, alpha: Tensor, beta: Tensor, y: Tensor, uniform: Tensor) -> GivenLabels:
+        """What observed labels say of e; of missing ones, zeros."""
+        share = torch.stack([1 - y, y]).nan_to_num()
+        drawn_from = torch.stack([uniform >= y, uniform < y])  # the value, which only soft labels leave open
+        level = torch.where(drawn_from, torch.stack([(1 - uniform) / (1 - y), uniform / y]), 0.5)
+        # the tilt by value 0 is that by value 1 with e reversed, at −beta
+        sign = torch.arange(-1, 2, 2, dtype=beta.dtype, device=beta.device)[:, None, None]
+        found = found_where(share > 0, 5, tilted_normal, alpha.expand_as(share), sign * beta, level)
+        log_mass, mean, square, log_sigmoid, e = found
+        return GivenLabels(
+            moments=torch.stack([share, share * sign * mean, share * square]),
+            log_q_y=(share * log_mass).sum(0),
+            surprise=-(share * log_sigmoid).sum(0),
+            drawn=(sign * drawn_from * e).sum(0),
+        )
+
+    def log_joint(self, mu: Tensor, sigma: Tensor, along: Tensor, mass: Tensor, mean: Tensor, square: Tensor) -> Tensor:
+        """E[log p(z_i|y_i) p(y_i)] but for d/2 · log 2 pi, over both values, `(batch, labels)` nats.
+
+        Args:
+            mu: means of q(z_i|x), `(d, batch, labels)`.
+            sigma: its standard deviations, alike.
+            along: the unit vectors of e.
+            mass: how much each value counts, `(2, batch, labels)`.
+            mean: E[e] under it, times its mass.
+            square: E[e²] likewise.
+        """
+        loc, scale = (parameter.permute(1, 2, 0)[:, :, None] for parameter in (self.prior_loc, self.prior_scale))
+        offset, spread = (mu - loc) / scale, sigma / scale
+        slope = spread * along
+        # in all, sum over dimensions of (offset + spread n)², n white noise but for its part e along the unit vector
+        distance = (
+            mass * (offset.square() + spread.square()).sum(1)
+            + 2 * mean * (offset * slope).sum(1)
+            + (square - mass) * slope.square().sum(1)
+        )
+        constant = self.log_prior.T[:, None] - scale.log().sum(1)
+        return (mass * constant - distance / 2).sum(0)
+
+
+class GivenLabels(NamedTuple):
+    """What observed labels say of e."""
+
+    moments: Tensor  # of both values, weighed by how much each is observed: mass, E[e] and E[e²], (3, 2, batch, labels)
+    log_q_y: Tensor  # log q(y|x), (batch, labels)
+    surprise: Tensor  # E[−log q(y|z)], alike
+    drawn: Tensor  # e, alike
+
+
+def dimensions_first(blocks: Tensor) -> Tensor:
+    """Blocks `(batch, labels, d)` as `(d, batch, labels)`, and so in memory."""
+    return blocks.movedim(-1, 0).contiguous()

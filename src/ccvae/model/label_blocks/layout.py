@@ -1,0 +1,52 @@
+"""Which dimensions of the latent vector are whose: one block for each label, in order; the style comes after them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ccvae.config import ModelConfig
+from ccvae.labels import Binary, Categorical, Continuous, LabelSpace
+from ccvae.model.label_blocks.base import LabelBlocks
+from ccvae.model.label_blocks.binary import BinaryBlocks
+from ccvae.model.label_blocks.categorical import CategoricalBlocks
+from ccvae.model.label_blocks.continuous import ContinuousBlocks
+
+__all__ = ["block_slices", "build_blocks"]
+
+
+def block_slices(space: LabelSpace, config: ModelConfig) -> list[slice]:
+    """Where in the latent vector each label's block lies."""
+    sizes = config.block_dim if isinstance(config.block_dim, Mapping) else dict.fromkeys(space.names, config.block_dim)
+    for name in sizes:
+        space.index(name)
+    slices, start = [], 0
+    for label in space:
+        smallest = len(label.values) - 1 if isinstance(label, Categorical) else 1
+        stop = start + max(sizes.get(label.name, 1), smallest)
+        slices.append(slice(start, stop))
+        start = stop
+    if 0 < config.latent_dim < start:
+        raise ValueError(
+            f"latent_dim: the blocks of {len(space)} labels need {start} dimensions (and the style some more), "
+            f"found {config.latent_dim}; raise latent_dim (0 finds a size by itself), or lower block_dim"
+        )
+    return slices
+
+
+def build_blocks(space: LabelSpace, slices: list[slice]) -> list[LabelBlocks]:
+    """Label blocks, those of one kind, value count and size together."""
+    groups: dict[tuple[str, int, int], list[int]] = {}
+    for column, label in enumerate(space):
+        values = 0 if isinstance(label, Continuous) else len(label.values)
+        groups.setdefault((label.kind, values, slices[column].stop - slices[column].start), []).append(column)
+    blocks: list[LabelBlocks] = []
+    for columns in groups.values():
+        labels = [space.labels[column] for column in columns]
+        latents = [list(range(slices[column].start, slices[column].stop)) for column in columns]
+        if binary := [label for label in labels if isinstance(label, Binary)]:
+            blocks.append(BinaryBlocks(columns, latents, binary))
+        if categorical := [label for label in labels if isinstance(label, Categorical)]:
+            blocks.append(CategoricalBlocks(columns, latents, categorical))
+        if continuous := [label for label in labels if isinstance(label, Continuous)]:
+            blocks.append(ContinuousBlocks(columns, latents, continuous))
+    return blocks

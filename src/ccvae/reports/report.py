@@ -1,0 +1,195 @@
+"""A run's report: one page of HTML with figures, metrics and settings, which needs nothing but itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from ccvae.data.dataset import Dataset
+from ccvae.data.loaders.batches import SplitBatches
+from ccvae.drawing.html import figure_part, page, table_part, text_part
+from ccvae.labels import Continuous
+from ccvae.model.bound import bound
+from ccvae.model.ccvae import CCVAE
+from ccvae.model.latent_model import evaluating
+from ccvae.reports.figures import ORDER
+from ccvae.storage.atomic import writing
+from ccvae.storage.run_folder import CONFIG
+
+__all__ = ["bound_table", "label_table", "write_report"]
+
+
+def write_report(
+    folder: str | Path, model: CCVAE | None = None, data: Dataset | None = None, parts: Sequence[str] = ()
+) -> Path:
+    """Write a run's `report.html`: its figures, its metrics, and its settings.
+
+    Args:
+        folder: the run folder; its `figures/` are shown, those that `ccvae.reports.figures` draws first.
+        model: the run's model; without model and data, the report has no metrics.
+        data: the run's data.
+        parts: further parts, shown after the metrics.
+
+    Returns:
+        The page's file.
+    """
+    folder = Path(folder)
+    figures = sorted((folder / "figures").glob("*.png"), key=lambda path: (place(path.stem), path.stem))
+    shown = [figure_part(path) for path in figures]
+    subtitle = ""
+    if model is not None and data is not None:
+        subtitle = described(model, data)
+        shown += metrics_parts(model, data)
+    shown += parts
+    settings = folder / CONFIG
+    if settings.exists():
+        notes = "" if data is None else "".join(f"<p>{escape(note)}</p>" for note in data.notes)
+        text = escape(settings.read_text(encoding="utf-8"))
+        shown.append(text_part("Settings", f"{notes}<details><summary>{CONFIG}</summary><pre>{text}</pre></details>"))
+    with writing(folder / "report.html") as path:
+        path.write_text(page(folder.resolve().name, shown, subtitle), encoding="utf-8")
+    return folder / "report.html"
+
+
+# ---------------------------------------------------------------------- metrics
+
+
+def metrics_parts(model: CCVAE, data: Dataset) -> list[str]:
+    """Parts that show how well a model does on rows that it was not trained on."""
+    held_out = [split for split in ("validation", "test") if len(data.splits[split])]
+    if not held_out:
+        return [text_part("Metrics", "<p>All rows were trained on; there is none to measure on.</p>")]
+    sentence = (
+        "Mean over the rows of a split, in nats; higher is better. The total is the lower bound on log p(x, y), the sum of "
+        "the others; its size depends on the likelihood's scale, so compare runs on the same data and likelihood only."
+    )
+    parts = [table_part("The bound", sentence, bound_table(model, data, held_out), digits=1)]
+    split = held_out[-1]
+    table = label_table(model, data, split)
+    shown = ["balanced accuracy", "accuracy", "majority", "labelled", "observed", "kind"]
+    discrete = table.loc[table["kind"] != Continuous.kind, shown]
+    numbers = table[table["kind"] == Continuous.kind][["labelled", "observed", "error", "error of the mean"]]
+    if len(discrete):
+        sentence = (
+            f"On the {split} split. Accuracy is the share of rows on which the most probable value is the observed one; "
+            "majority is what always saying the most frequent value would reach. Balanced accuracy counts all values alike: "
+            "always saying the same would reach 1 divided by their number. Labelled: training rows that bear the label; "
+            "observed: rows that it was measured on."
+        )
+        mean = pd.DataFrame(discrete[shown[:3]].mean().to_dict() | {"kind": ""}, index=["mean"])
+        table = pd.concat([discrete.astype({"labelled": "Int64", "observed": "Int64"}), mean]).rename_axis("label")
+        parts.append(table_part("Label accuracy", sentence, table, bars=shown[:2], summary=True))
+    if len(numbers):
+        sentence = (
+            f"On the {split} split: mean absolute error of the predicted mean, in the label's own unit, beside that of "
+            "always saying the mean of the labelled training rows."
+        )
+        parts.append(table_part("Numbers", sentence, numbers))
+    return parts
+
+
+def bound_table(model: CCVAE, data: Dataset, splits: Sequence[str] = ("validation", "test"), seed: int = 0) -> pd.DataFrame:
+    """Mean of the bound and its terms, in nats a row.
+
+    Args:
+        model: the model.
+        data: its data.
+        splits: which splits; each needs rows.
+        seed: of the sample of z that the reconstruction is estimated with.
+
+    Returns:
+        A row a split; columns "total" and the terms.
+    """
+    means = {}
+    for split in splits:
+        generator = torch.Generator(model.device).manual_seed(seed)
+        sums: dict[str, float] = {}
+        with evaluating(model), torch.no_grad():
+            for x, y in SplitBatches(data, split):
+                terms = bound(model, x.to(model.device), y.to(model.device), generator=generator).terms()
+                sums = {name: sums.get(name, 0.0) + float(term.double().sum()) for name, term in terms.items()}
+        means[split] = {name: total / len(data.splits[split]) for name, total in sums.items()}
+    return pd.DataFrame.from_dict(means, orient="index").rename_axis("split")
+
+
+def label_table(model: CCVAE, data: Dataset, split: str = "test") -> pd.DataFrame:
+    """How well every label is predicted.
+
+    Args:
+        model: the model.
+        data: its data.
+        split: which rows to measure on.
+
+    Returns:
+        A row a label, with columns "kind"; "labelled", how many training rows bear it; "observed", how many rows of the
+        split; "majority", the share of its most frequent value in the split; "accuracy" and "balanced accuracy"; and for
+        numbers "error", the mean absolute error, and "error of the mean", that of the mean of p(y). NaN where a column is
+        not about the label, or nothing was observed.
+    """
+    predicted = np.concatenate(
+        [model.space.encode(model.predict(x)) for x, _ in SplitBatches(data, split)] or [data.labels[:0]]
+    )
+    known, trained = data.labels[data.splits[split]], data.labels[data.splits["train"]]
+    rows = []
+    for column, label in enumerate(model.space):
+        observed = ~np.isnan(known[:, column])
+        row: dict[str, Any] = {
+            "label": label.name,
+            "kind": label.kind,
+            "labelled": int((~np.isnan(trained[:, column])).sum()),
+            "observed": int(observed.sum()),
+        }
+        row |= dict.fromkeys(("majority", "accuracy", "balanced accuracy", "error", "error of the mean"), math.nan)
+        target, guess = (torch.tensor(each[observed, column]) for each in (known, predicted))
+        if not len(target):
+            pass
+        elif isinstance(label, Continuous):
+            row["error"] = float((guess - target).abs().mean())
+            row["error of the mean"] = float((label.mean - target).abs().mean())
+        else:
+            row |= accuracies(guess.long(), target.round().long(), len(label.values))
+        rows.append(row)
+    return pd.DataFrame(rows).set_index("label")
+
+
+def accuracies(guess: Tensor, target: Tensor, values: int) -> dict[str, float]:
+    """Accuracy, balanced accuracy, and the share of the most frequent value."""
+    from torchmetrics.functional.classification import multiclass_accuracy
+
+    counts = target.bincount(minlength=values)
+    recalls = multiclass_accuracy(guess, target, values, average="none")
+    return {
+        "majority": float(counts.max() / len(target)),
+        "accuracy": float(multiclass_accuracy(guess, target, values, average="micro")),
+        # torchmetrics' own mean counts values that do not occur but were guessed, with a recall of zero
+        "balanced accuracy": float(recalls[counts > 0].mean()),
+    }
+
+
+def described(model: CCVAE, data: Dataset) -> str:
+    """A run in a line."""
+    train = data.labels[data.splits["train"]]
+    bearing = int((~np.isnan(train)).any(axis=1).sum())
+    shape = "×".join(map(str, model.input_shape[1:] or model.input_shape))
+    facts = (
+        data.name,
+        f"{len(train):,} training rows, {'all' if bearing == len(train) else f'{bearing:,}'} with labels",
+        f"{len(model.space)} label{'s' if len(model.space) > 1 else ''}",
+        f"pictures of {shape}" if len(model.input_shape) == 3 else f"{shape} features",
+        f"{model.config.latent_dim} latents",
+        f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters",
+    )
+    return " · ".join(facts)
+
+
+def place(name: str) -> int:
+    """Where a figure stands among others."""
+    return ORDER.index(name) if name in ORDER else len(ORDER)

@@ -1,0 +1,117 @@
+"""A run folder: what was trained, on which data and how, readable without this package.
+
+    config.yaml         input shape, settings of model, training and data, version of this package
+    labels.json         the labels with their priors
+    model.safetensors   the weights
+    splits.csv          the split of every row
+    metrics.csv         terms of the bound by epoch
+    checkpoints/        last.ckpt and best.ckpt, to resume training from
+    figures/, report.html
+
+Nothing in it is ever unpickled: weights are safetensors, settings are text, and checkpoints are read as plain tensors only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+from ccvae.labels import LabelSpace
+from ccvae.storage.atomic import writing
+
+__all__ = [
+    "CONFIG",
+    "WEIGHTS",
+    "check_free",
+    "check_resumable",
+    "read_labels",
+    "read_settings",
+    "read_weights",
+    "write_labels",
+    "write_settings",
+    "write_weights",
+]
+
+RESUMABLE_CHANGES = ("accelerator", "devices", "num_nodes", "strategy", "compile")
+RESOLVED = (("latent_dim", 0),)
+"""Settings that mean "choose for me": the run folder names what was chosen."""
+CONFIG, LABELS, WEIGHTS = "config.yaml", "labels.json", "model.safetensors"
+
+
+def write_settings(folder: Path, sections: Mapping[str, Any]) -> None:
+    """Write sections of `config.yaml`; the others already there stay, and the version of this package is added."""
+    known = read_settings(folder) if (folder / CONFIG).exists() else {}
+    with writing(folder / CONFIG) as path:
+        path.write_text(yaml.safe_dump({**known, "ccvae": version("ccvae"), **sections}, sort_keys=False), encoding="utf-8")
+
+
+def read_settings(folder: str | Path) -> dict[str, Any]:
+    """Sections of a run folder's `config.yaml`; raises `ValueError` if the file is missing or is not a mapping."""
+    path = Path(folder) / CONFIG
+    if not path.exists():
+        raise ValueError(f"{folder} is no run folder: it has no {CONFIG}; name the folder that training wrote")
+    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(settings, dict):
+        raise ValueError(f"{path}: expected sections such as model and training, found {type(settings).__name__}")
+    return settings
+
+
+def write_labels(folder: Path, space: LabelSpace) -> None:
+    """Write `labels.json`."""
+    with writing(folder / LABELS) as path:
+        path.write_text(space.to_json() + "\n", encoding="utf-8")
+
+
+def read_labels(folder: Path) -> LabelSpace:
+    """The labels of a run folder; raises `ValueError` if they are missing or damaged."""
+    return LabelSpace.from_json(present(folder, LABELS).read_text(encoding="utf-8"))
+
+
+def write_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
+    """Write `model.safetensors`."""
+    with writing(folder / WEIGHTS) as path:
+        path.write_bytes(to_bytes({name: tensor.contiguous().cpu() for name, tensor in weights.items()}))
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """Weights by name; raises `ValueError` if they are missing or damaged."""
+    path = present(folder, WEIGHTS)
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged, or no safetensors file: {error}") from None
+
+
+def present(folder: Path, name: str) -> Path:
+    """Path of a file in a run folder; raises `ValueError` if it does not exist."""
+    path = folder / name
+    if not path.exists():
+        raise ValueError(f"{folder} has no {name}; training has not finished writing it, or this is another kind of folder")
+    return path
+
+
+def check_free(folder: Path) -> None:
+    """Raise `ValueError` if a folder holds what a training run wrote."""
+    if (folder / "checkpoints").exists() or (folder / "metrics.csv").exists():
+        raise ValueError(f"out: {folder} already holds a run; choose another folder, delete it, or go on with resume")
+
+
+def check_resumable(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Raise `ValueError` unless a run folder was written with the same settings: resumed training must be the same training."""
+    known = read_settings(folder)
+    changed = [
+        f"{section}.{name} (was {known.get(section, {}).get(name)!r}, now {value!r})"
+        for section, values in settings.items()
+        for name, value in yaml.safe_load(yaml.safe_dump(values)).items()
+        if known.get(section, {}).get(name) != value and name not in RESUMABLE_CHANGES and (name, value) not in RESOLVED
+    ]
+    if changed:
+        raise ValueError(f"resume: {folder} was trained with other settings: {'; '.join(changed)}; give the same")

@@ -1,0 +1,1 @@
+"""Training: the loop, the optimizer, callbacks, and losses beside the bound."""

@@ -1,0 +1,104 @@
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFile
+
+from ccvae.data.images import decoding_processes, image_cache
+from ccvae.data.images.decoding import Framing, decode
+from ccvae.data.images.decoding_processes import decoded_by_processes, useful_processes
+from ccvae.data.images.image_cache import decoded_files
+
+FRAMING = Framing(12, 16, "crop")
+COUNT = 7
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CCVAE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> list[Path]:
+    folder = tmp_path / "häßliche\nNamen"
+    folder.mkdir()
+    for row in range(COUNT):
+        pixels = np.random.default_rng(row).integers(0, 256, (40, 40 + row, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{row}.jpg")
+    return sorted(folder.iterdir())
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_processes_give_what_decoding_gives(paths: list[Path], processes: int, channels: int) -> None:
+    found = list(decoded_by_processes(paths, FRAMING, channels, processes))
+    assert len(found) == COUNT
+    for path, pixels in zip(paths, found, strict=True):
+        np.testing.assert_array_equal(pixels, decode(path, FRAMING, channels))
+
+
+def test_what_cannot_be_read_is_told_in_its_place(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    paths[2].write_text("hello")
+    paths[3].write_bytes(paths[3].read_bytes()[:900])
+    paths[5].unlink()
+    found = list(decoded_by_processes(paths, FRAMING, 3, 2))
+    assert [isinstance(result, str) for result in found] == [False, False, True, True, False, True, False]
+    assert found[2] == "not an image, or of an unknown format"
+    assert "truncated" in str(found[3])
+    assert "No such file" in str(found[5])
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    assert not isinstance(list(decoded_by_processes(paths, FRAMING, 3, 2))[3], str)
+
+
+def test_a_process_that_is_killed(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = subprocess.Popen
+
+    def killed(*arguments: Any, **options: Any) -> Any:
+        worker = plain(*arguments, **options)
+        os.kill(worker.pid, signal.SIGKILL)
+        return worker
+
+    monkeypatch.setattr(subprocess, "Popen", killed)
+    with pytest.raises(OSError, match=r"(?s)a process that decodes images failed, at .*0.jpg or before it: it was killed"):
+        list(decoded_by_processes(paths, FRAMING, 3, 2))
+
+
+def test_a_process_that_fails_says_why(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding_processes, "WORKER", "raise SystemExit('out of paper')")
+    with pytest.raises(OSError, match="out of paper"):
+        list(decoded_by_processes(paths, FRAMING, 3, 2))
+
+
+def test_no_process_is_left_over(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    workers = []
+    plain = subprocess.Popen
+
+    def kept(*arguments: Any, **options: Any) -> Any:
+        workers.append(plain(*arguments, **options))
+        return workers[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", kept)
+    reading = decoded_by_processes(paths, FRAMING, 3, 2)
+    next(reading)
+    reading.close()  # type: ignore[attr-defined]
+    assert [worker.returncode is not None for worker in workers] == [True, True]
+
+
+def test_the_cache_uses_them_where_there_is_much_to_do(paths: list[Path], cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert useful_processes(COUNT) == 1
+    monkeypatch.setattr(decoding_processes, "WORTH_A_PROCESS", 2)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    assert useful_processes(COUNT) == 2
+    monkeypatch.setattr(image_cache, "decode", lambda *_: pytest.fail("decoded by a thread"))
+    images, _ = decoded_files(paths[0].parent, [path.name for path in paths], FRAMING, None)
+    for path, pixels in zip(paths, images, strict=True):
+        np.testing.assert_array_equal(pixels, decode(path, FRAMING, 3))
+    paths[4].write_text("hello")
+    with pytest.raises(ValueError, match=r"(?s)1 of 7 images in .* cannot be read: 4.jpg: not an image"):
+        decoded_files(paths[0].parent, [path.name for path in paths], FRAMING, None)
+    assert len(list(cache.glob("images-*"))) == 1

@@ -1,0 +1,103 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ccvae.data.tables.columns import Category, InputColumns, Number
+
+TABLE = pd.DataFrame(
+    {
+        "height": ["1.5", "1.7", "", "1.9"],
+        "sex": ["f", "m", "f", ""],
+        "tall": [False, True, None, True],
+        "site": ["1", "2", "2", "2"],
+    }
+)
+
+
+def test_numbers_are_standardised_and_categories_spread_out() -> None:
+    columns = InputColumns.fit(TABLE, "mean", {"site": "category"})
+    assert columns.features == ("height", "sex=f", "sex=m", "tall", "site=1", "site=2")
+    heights = np.array([1.5, 1.7, 1.9])
+    scaled = (heights - heights.mean()) / heights.std()
+    tall = (np.array([0, 1, 1]) - 2 / 3) / np.std([0, 1, 1])
+    expected = [
+        [scaled[0], 1, 0, tall[0], 1, 0],
+        [scaled[1], 0, 1, tall[1], 0, 1],
+        [0, 1, 0, 0, 0, 1],
+        [scaled[2], 2 / 3, 1 / 3, tall[2], 0, 1],
+    ]
+    np.testing.assert_allclose(columns.encode(TABLE), expected, atol=1e-6)
+
+
+def test_statistics_come_from_the_rows_of_training_and_categories_from_all() -> None:
+    columns = InputColumns.fit(TABLE[["height", "sex"]], "mean", rows=np.array([0, 2]))
+    assert columns.columns == (Number("height", 1.5, 0.0), Category("sex", ("f", "m"), (1.0, 0.0)))
+    np.testing.assert_allclose(columns.encode(TABLE.iloc[[3]]), [[0.4, 1, 0]], atol=1e-6)
+
+
+def test_missing_inputs_are_refused_unless_asked_for() -> None:
+    table = TABLE.set_axis(pd.Index([2, 3, 4, 5], name="line"), axis=0)
+    with pytest.raises(
+        ValueError, match=r"t\.csv: inputs are missing: height in line 4; sex in line 5; tall in line 4.*missing='mean'"
+    ):
+        InputColumns.fit(table).encode(table, "t.csv")
+
+
+@pytest.mark.parametrize("missing", ["refuse", "mean"])
+def test_json_keeps_everything(missing: str) -> None:
+    columns = InputColumns.fit(TABLE, missing)  # type: ignore[arg-type]
+    assert InputColumns.from_json(columns.to_json()) == columns
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=30))
+def test_standardised_columns_have_mean_0_and_variance_1_or_0(numbers: list[float]) -> None:
+    table = pd.DataFrame({"x": numbers})
+    columns = InputColumns.fit(table)
+    encoded = columns.encode(table).astype(np.float64)
+    assert np.isfinite(encoded).all()
+    (column,) = columns.columns
+    assert isinstance(column, Number)
+    assert abs(encoded.mean()) < 1e-4
+    assert column.constant or abs(encoded.std() - 1) < 1e-4
+
+
+def test_a_column_constant_up_to_rounding_is_constant() -> None:
+    (column,) = InputColumns.fit(pd.DataFrame({"x": [0.1] * 7})).columns
+    assert column == Number("x", pytest.approx(0.1), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("cells", "kinds", "message"),
+    [
+        (["", "NA"], {}, "'x' has no value to learn from"),
+        (["1", "2", "?"], {}, r"'x' holds numbers, but also '\?'; empty these cells"),
+        (["a", "b"], {"x": "number"}, "'x' holds numbers, but also 'a'; 'b'"),
+        (["1,5", "2,5"], {}, "decimal comma"),
+        (["1", "2", "inf"], {}, "'x' holds numbers, but also 'inf'"),
+        ([f"word {row}" for row in range(60)], {}, "has 60 different texts"),
+        (["1"], {"x": "colour"}, "no such input column, or kind"),
+        (["1"], {"y": "number"}, "no such input column, or kind"),
+    ],
+)
+def test_columns_that_cannot_be_inputs(cells: list[str], kinds: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        InputColumns.fit(pd.DataFrame({"x": cells}), kinds=kinds)
+
+
+def test_new_rows_that_do_not_fit() -> None:
+    columns = InputColumns.fit(TABLE[["sex", "site"]], "mean")
+    with pytest.raises(ValueError, match="input 'sex': row 0: expected one of f, m, found 'x'"):
+        columns.encode(pd.DataFrame({"sex": ["x"], "site": ["1"]}))
+    with pytest.raises(ValueError, match="input 'site': row 0: expected a number, found 'one'"):
+        columns.encode(pd.DataFrame({"sex": ["f"], "site": ["one"]}))
+    with pytest.raises(ValueError, match="new has no input column sex"):
+        columns.encode(pd.DataFrame({"site": ["1"]}), "new")
+
+
+def test_columns_that_make_no_sense() -> None:
+    with pytest.raises(ValueError, match="at least one input column"):
+        InputColumns(())
+    with pytest.raises(ValueError, match="missing must be one of refuse, mean"):
+        InputColumns.fit(TABLE, "drop")  # type: ignore[arg-type]
