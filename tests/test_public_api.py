@@ -35,7 +35,7 @@ from torch import nn
 import ccvae
 import ccvae.data
 import ccvae.evaluation
-from ccvae.cli import main
+from ccvae.cli.main import main
 from ccvae.config import DataConfig  # the only class used here that no `__all__` of the three packages names
 
 HERE = Path(__file__).parent
@@ -209,7 +209,7 @@ def measurements():
 
 def measurements_with_truth():
     """Paths in the results for data with known truth; labels and variants have the same ones, and are put together."""
-    sys.path.insert(0, str(HERE / "evaluation"))
+    sys.path.insert(0, str(HERE))
     from toy_pictures import LABELS, NAMES, SIZE, ReadsPixels, as_pictures, random_recipe, toy_data
 
     class Decoder(nn.Module):
