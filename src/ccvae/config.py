@@ -1,15 +1,15 @@
-"""Settings of a model, of its training and of its data: frozen, and checked when made."""
+"""Settings of a model, its training, its data and its evaluation: frozen dataclasses, validated when created."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
 from operator import ge, gt, le, lt
 from typing import Any
 
-__all__ = ["READERS", "DataConfig", "ModelConfig", "TrainConfig"]
+__all__ = ["READERS", "DataConfig", "EvaluationConfig", "ModelConfig", "TrainConfig"]
 
 NETWORKS = ("conv", "paper", "resnet", "mlp")
 ESTIMATORS = ("exact", "paper")
@@ -192,6 +192,51 @@ class DataConfig:
         check_choice("reader", self.reader, ("auto", *READERS))
         if self.labelled is not None and self.labelled_per_class is not None:
             raise ValueError("labelled and labelled_per_class are both given; give one of them")
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """Settings of an evaluation: how many rows, samples and pictures each metric uses.
+
+    All counts are upper limits. Every reported number states how many rows it was measured on.
+
+    Args:
+        rows: rows for classification, reconstruction and the bound.
+        evidence_rows: rows for the importance-weighted estimate of log p(x).
+        evidence_samples: importance samples per row; more samples give a tighter estimate.
+        edit_rows: rows in which every label is set to another value.
+        walk_rows: rows in which every label is traversed.
+        truth_rows: rows whose edits are compared with rendered ground truth.
+        pairs: pairs of images per label for transfers.
+        probe_rows: training rows on which probes are fitted.
+        conditions: combinations of labels under which images are generated.
+        repeats: generated images per combination.
+        pictures: images of each kind for Fréchet and kernel distances.
+        draws: bootstrap resamples for the intervals of classification metrics.
+        calibrate: fit a temperature per label on the validation split and keep it with the run.
+        seed: seed of all choices of rows and all samples.
+    """
+
+    rows: int = 4000
+    evidence_rows: int = 96
+    evidence_samples: int = 512
+    edit_rows: int = 300
+    walk_rows: int = 64
+    truth_rows: int = 48
+    pairs: int = 150
+    probe_rows: int = 4000
+    conditions: int = 64
+    repeats: int = 8
+    pictures: int = 2000
+    draws: int = 100
+    calibrate: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for setting in fields(self):
+            if setting.name not in ("calibrate", "seed"):
+                check_whole(setting.name, getattr(self, setting.name), least=1 if setting.name == "evidence_samples" else 2)
+        check_whole("seed", self.seed, least=0)
 
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from toy_pictures import LABELS, IgnoresLabels, PaintsTruth, ReadsPixels, toy_data
 
 from ccvae.data.dataset import Dataset, split_rows
 from ccvae.evaluation import EvaluationConfig, compare_runs, evaluate, evaluate_run
@@ -22,6 +21,7 @@ from ccvae.evaluation.sections import COSTLIEST_FIRST, Evaluation
 from ccvae.evaluation.summary import MEASURES, find
 from ccvae.labels import Binary, Continuous, LabelSpace
 from ccvae.model.ccvae import CCVAE
+from toy_pictures import LABELS, IgnoresLabels, PaintsTruth, ReadsPixels, toy_data
 
 SMALL = EvaluationConfig(
     rows=60, evidence_rows=4, evidence_samples=16, edit_rows=20, walk_rows=6, truth_rows=10, pairs=20, probe_rows=150,

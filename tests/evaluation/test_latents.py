@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from toy_pictures import CORNERS, LABELS, PATCH, VARIANTS, toy_data
 
 from ccvae.config import ModelConfig
 from ccvae.evaluation.metrics.disentanglement import leakage, self_consistency, variant_reading
@@ -14,6 +13,7 @@ from ccvae.evaluation.metrics.probes import Question, read
 from ccvae.evaluation.samples import sample_of
 from ccvae.labels import Binary, Categorical, Continuous, LabelSpace
 from ccvae.model.ccvae import CCVAE
+from toy_pictures import CORNERS, LABELS, PATCH, VARIANTS, toy_data
 
 
 class Holds(nn.Module):

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from toy_pictures import LABELS, ReadsPixels, toy_data
 
 from ccvae.evaluation.oracle.oracle import Oracle, OracleConfig, fingerprint, known_labels, network, trained_oracle
 from ccvae.evaluation.oracle.predictions import Opinion, agrees, difference
 from ccvae.labels import Binary, Categorical, Continuous
+from toy_pictures import LABELS, ReadsPixels, toy_data
 
 QUICK = OracleConfig(epochs=6, least_steps=0, width=16, batch_size=20, learning_rate=1e-2)
 

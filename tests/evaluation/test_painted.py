@@ -2,6 +2,13 @@
 
 import numpy as np
 import pytest
+
+from ccvae.evaluation.metrics.disentanglement import transfers_by_variant
+from ccvae.evaluation.metrics.generation import conditional_generation
+from ccvae.evaluation.metrics.ground_truth import interventions_against_truth, pooled, transfer_pairs, transfers_against_truth
+from ccvae.evaluation.metrics.interventions import flip_matrix, label_dependence, set_matrix, traversal_matrix
+from ccvae.evaluation.metrics.sample_quality import realism
+from ccvae.evaluation.samples import Sample, sample_of
 from toy_pictures import (
     LABELS,
     VARIANTS,
@@ -13,13 +20,6 @@ from toy_pictures import (
     read_recipe,
     toy_data,
 )
-
-from ccvae.evaluation.metrics.disentanglement import transfers_by_variant
-from ccvae.evaluation.metrics.generation import conditional_generation
-from ccvae.evaluation.metrics.ground_truth import interventions_against_truth, pooled, transfer_pairs, transfers_against_truth
-from ccvae.evaluation.metrics.interventions import flip_matrix, label_dependence, set_matrix, traversal_matrix
-from ccvae.evaluation.metrics.sample_quality import realism
-from ccvae.evaluation.samples import Sample, sample_of
 
 JUDGE = ReadsPixels()
 

@@ -7,8 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ccvae.config import DataConfig, ModelConfig, TrainConfig
-from ccvae.evaluation.settings import EvaluationConfig
+from ccvae.config import DataConfig, EvaluationConfig, ModelConfig, TrainConfig
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,19 +9,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ccvae.config import EvaluationConfig
     from ccvae.evaluation.compare import compare_runs
     from ccvae.evaluation.evaluate import evaluate, evaluate_run
     from ccvae.evaluation.oracle.oracle import trained_oracle
-    from ccvae.evaluation.settings import EvaluationConfig
 
 __all__ = ["EvaluationConfig", "compare_runs", "evaluate", "evaluate_run", "trained_oracle"]
 
 HOMES = {
-    "EvaluationConfig": "settings",
-    "compare_runs": "compare",
-    "evaluate": "evaluate",
-    "evaluate_run": "evaluate",
-    "trained_oracle": "oracle.oracle",
+    "EvaluationConfig": "ccvae.config",
+    "compare_runs": "ccvae.evaluation.compare",
+    "evaluate": "ccvae.evaluation.evaluate",
+    "evaluate_run": "ccvae.evaluation.evaluate",
+    "trained_oracle": "ccvae.evaluation.oracle.oracle",
 }
 """The module that each exported name comes from."""
 
@@ -30,7 +30,7 @@ def __getattr__(name: str) -> Any:
     """Import an exported name on its first use."""
     if name not in HOMES:
         raise AttributeError(f"module 'ccvae.evaluation' has no attribute {name!r}")
-    value = getattr(import_module(f"ccvae.evaluation.{HOMES[name]}"), name)
+    value = getattr(import_module(HOMES[name]), name)
     globals()[name] = value
     return value
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from ccvae.config import EvaluationConfig
 from ccvae.data.dataset import Dataset
 from ccvae.distributed.devices import device_named
 from ccvae.distributed.work_queue import Team
@@ -21,7 +22,6 @@ from ccvae.evaluation.oracle.oracle import trained_oracle
 from ccvae.evaluation.oracle.predictions import Judge
 from ccvae.evaluation.samples import Classifier, Painter, sample_of
 from ccvae.evaluation.sections import COSTLIEST_FIRST, Evaluation, Skipped
-from ccvae.evaluation.settings import EvaluationConfig
 from ccvae.evaluation.summary import summary
 from ccvae.model.ccvae import CCVAE, load
 from ccvae.storage.atomic import writing

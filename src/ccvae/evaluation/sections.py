@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ccvae.config import EvaluationConfig
 from ccvae.data.dataset import Dataset
 from ccvae.evaluation.bootstrap import Estimate, average, mean_estimates, share_estimate
 from ccvae.evaluation.metrics.classification import classification, fit_temperatures, tempered
@@ -19,7 +20,6 @@ from ccvae.evaluation.metrics.sample_quality import realism
 from ccvae.evaluation.oracle.oracle import known_labels
 from ccvae.evaluation.oracle.predictions import Judge, Opinion, agrees
 from ccvae.evaluation.samples import Classifier, Painter, Sample, sample_of
-from ccvae.evaluation.settings import EvaluationConfig
 from ccvae.model.ccvae import CCVAE
 
 __all__ = ["COSTLIEST_FIRST", "Evaluation", "Skipped"]
