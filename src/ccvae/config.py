@@ -213,7 +213,8 @@ class EvaluationConfig:
         repeats: generated images per combination.
         pictures: images of each kind for Fréchet and kernel distances.
         draws: bootstrap resamples for the intervals of classification metrics.
-        calibrate: fit a temperature per label on the validation split and keep it with the run.
+        calibrate: measure calibrated probabilities too, with the run's temperatures, or, if it has none, with temperatures
+            fitted on the validation split.
         seed: seed of all choices of rows and all samples.
     """
 

@@ -9,11 +9,7 @@ from sklearn import metrics as sklearn_metrics
 
 from ccvae.evaluation.metrics.classification import (
     classification,
-    fit_temperatures,
-    read_temperatures,
     reliability,
-    tempered,
-    write_temperatures,
 )
 from ccvae.labels import Binary, Categorical, Continuous, LabelSpace
 
@@ -132,40 +128,3 @@ def test_reliability_of_true_probabilities_is_the_diagonal():
         over = reliability(label, noisy(y, sureness=3), y[:, column])
         assert np.abs(np.subtract(over["observed"], over["predicted"])).max() > 0.1
     assert sum(reliability(SPACE.labels[0], noisy(y), y[:, 0])["rows"]) == len(y)
-
-
-@pytest.mark.parametrize("sureness", [0.5, 1.0, 3.0])
-def test_temperatures_undo_too_much_or_too_little_sureness(sureness):
-    y = truth(20_000)
-    p = noisy(y, sureness)
-    temperatures = fit_temperatures(p, y, SPACE)
-    assert temperatures == pytest.approx({"on": sureness, "kind": sureness, "size": sureness}, rel=0.06)
-    scaled = tempered(p, temperatures, SPACE)
-    np.testing.assert_allclose(scaled, noisy(y), atol=0.08)
-    before, after = (classification(each, y, SPACE, draws=1)["labels"] for each in (p, scaled))
-    for label in ("on", "kind"):
-        assert after[label]["accuracy"] == before[label]["accuracy"]
-        assert after[label]["calibration_error"].value < 0.015
-    np.testing.assert_allclose(scaled[["kind=a", "kind=b", "kind=c"]].sum(axis=1), 1)
-
-
-def test_temperature_of_what_is_not_known_is_one():
-    y = truth(40)
-    p = noisy(y)
-    y[:, 0], y[:, 1:] = 1, np.nan
-    assert fit_temperatures(p, y, SPACE) == {"on": 1.0, "kind": 1.0, "size": 1.0}
-
-
-def test_temperatures_are_kept_with_a_run(tmp_path):
-    with pytest.raises(ValueError, match=r"has no temperatures.json; evaluate the run"):
-        read_temperatures(tmp_path)
-    write_temperatures(tmp_path, {"on": 1.5})
-    assert read_temperatures(tmp_path) == {"on": 1.5}
-
-
-def test_temperatures_must_fit():
-    p = noisy(truth(5))
-    with pytest.raises(ValueError, match="no label 'off'"):
-        tempered(p, {"off": 1.0}, SPACE)
-    with pytest.raises(ValueError, match="above 0, found -1"):
-        tempered(p, {"on": -1.0}, SPACE)

@@ -13,7 +13,6 @@ import torch
 from ccvae.data.dataset import Dataset, split_rows
 from ccvae.evaluation import EvaluationConfig, compare_runs, evaluate, evaluate_run
 from ccvae.evaluation.evaluate import FORM
-from ccvae.evaluation.metrics.classification import read_temperatures
 from ccvae.evaluation.oracle.oracle import OracleConfig, trained_oracle
 from ccvae.evaluation.page import write_evaluation
 from ccvae.evaluation.samples import sample_of
@@ -102,7 +101,7 @@ def test_a_run_with_all_kinds_of_labels(trained, data, tmp_path):
     assert found["interventions.flip.mean.success"] > 0.6
     assert found["classification.mean.accuracy"] > 0.8
     assert found["classification.mean.r2"] > 0.5
-    assert set(read_temperatures(run)) == {"bright", "corner", "side"}
+    assert results["classification"]["temperatures"] == model.calibration.temperatures
     assert results["data"] == {"name": "squares", "split": "test", "rows": 40, "labels": ["bright", "corner", "side"]}
     assert results["oracle"]["unknown_training_labels"] == pytest.approx(0.5, abs=0.1)
 

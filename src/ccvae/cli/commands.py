@@ -5,7 +5,7 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ccvae.config import DataConfig, EvaluationConfig, ModelConfig, TrainConfig
 
@@ -112,21 +112,31 @@ def draw(run: Path, dataset: "Dataset") -> None:
     tell(f"{len(pictures)} figures in {run / 'figures'}; report: {page}")
 
 
-def predict(run: Path, images: list[Path] | Path | None = None, out: Path | None = None, split: str = "test") -> None:
-    """Label probabilities q(y|x) of images, as CSV.
+def predict(
+    run: Path,
+    images: list[Path] | Path | None = None,
+    out: Path | None = None,
+    split: str = "test",
+    calibrated: bool = True,
+    threshold: Literal["half", "prior", "balanced"] | float | None = None,
+) -> None:
+    """Label probabilities of images, or the labels themselves, as CSV.
 
     Args:
         run: run folder.
         images: image files or folders; the run's own data if none is given.
         out: CSV file to write; the terminal if not given.
         split: of the run's own data: "train", "validation" or "test".
+        calibrated: apply the temperatures that training fitted on validation rows; no gives the exact q(y|x).
+        threshold: write labels instead of probabilities. "half" takes the most probable value; "prior" and "balanced" (tuned on
+            validation rows) suit balanced accuracy; a number is the probability from which a binary label counts as present.
     """
     from ccvae.model.ccvae import load
     from ccvae.storage.atomic import writing
 
     model = load(run)
     names, inputs = inputs_of(model, run, images, split, None)
-    table = model.predict_proba(inputs)
+    table = model.predict_proba(inputs, calibrated) if threshold is None else model.predict(inputs, threshold, calibrated)
     table.insert(0, "id", names)
     if out is None:
         sys.stdout.write(table.to_csv(index=False, float_format="%.4f"))

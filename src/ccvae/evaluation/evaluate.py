@@ -17,7 +17,6 @@ from ccvae.data.dataset import Dataset
 from ccvae.distributed.devices import device_named
 from ccvae.distributed.work_queue import Team
 from ccvae.evaluation.bootstrap import plain
-from ccvae.evaluation.metrics.classification import write_temperatures
 from ccvae.evaluation.oracle.oracle import trained_oracle
 from ccvae.evaluation.oracle.predictions import Judge
 from ccvae.evaluation.samples import Classifier, Painter, sample_of
@@ -117,7 +116,7 @@ def evaluate_run(
     device: str = "auto",
     team: Team | None = None,
 ) -> dict[str, Any]:
-    """Measure a run's model, and write `metrics.json`, `evaluation.html` and, where asked for, temperatures into its folder.
+    """Measure a run's model, and write `metrics.json` and `evaluation.html` into its folder.
 
     Args:
         run: run folder.
@@ -138,9 +137,6 @@ def evaluate_run(
     results = evaluate(model, data, split, config, progress=progress, team=team)
     if not team.first:
         return results
-    temperatures = results.get("classification", {}).get("temperatures")
-    if temperatures:
-        write_temperatures(run, temperatures)
     with writing(run / "metrics.json") as path:
         path.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     write_evaluation(run, results)

@@ -13,8 +13,9 @@ from torch import Tensor
 from ccvae.data.dataset import SPLITS, Dataset
 from ccvae.evaluation.oracle.oracle import known_labels
 from ccvae.labels import LabelSpace
+from ccvae.model.latent_model import LatentModel
 
-__all__ = ["Classifier", "Painter", "Sample", "sample_of"]
+__all__ = ["Classifier", "Painter", "Sample", "exact_probabilities", "sample_of"]
 
 
 @runtime_checkable
@@ -117,3 +118,8 @@ def sample_of(data: Dataset, split: str, most: int, seed: int = 0) -> Sample:
         others = ", ".join(f"{name} ({len(members)} rows)" for name, members in data.splits.items() if len(members))
         raise ValueError(f"split: {split} has no rows to measure on; choose another: {others}")
     return Sample(data, np.random.default_rng(seed).permutation(rows)[:most])
+
+
+def exact_probabilities(model: Classifier, images: Any) -> pd.DataFrame:
+    """A model's probabilities without calibration: the exact q(y|x) of a `LatentModel`, all that another classifier has."""
+    return model.predict_proba(images, calibrated=False) if isinstance(model, LatentModel) else model.predict_proba(images)

@@ -10,7 +10,7 @@ import numpy as np
 from ccvae.config import EvaluationConfig
 from ccvae.data.dataset import Dataset
 from ccvae.evaluation.bootstrap import Estimate, average, mean_estimates, share_estimate
-from ccvae.evaluation.metrics.classification import classification, fit_temperatures, tempered
+from ccvae.evaluation.metrics.classification import classification
 from ccvae.evaluation.metrics.disentanglement import leakage, self_consistency, transfers_by_variant, variant_reading
 from ccvae.evaluation.metrics.generation import conditional_generation
 from ccvae.evaluation.metrics.ground_truth import interventions_against_truth, pooled, transfer_pairs, transfers_against_truth
@@ -19,7 +19,8 @@ from ccvae.evaluation.metrics.likelihood import bound_terms, latent_use, log_evi
 from ccvae.evaluation.metrics.sample_quality import realism
 from ccvae.evaluation.oracle.oracle import known_labels
 from ccvae.evaluation.oracle.predictions import Judge, Opinion, agrees
-from ccvae.evaluation.samples import Classifier, Painter, Sample, sample_of
+from ccvae.evaluation.samples import Classifier, Painter, Sample, exact_probabilities, sample_of
+from ccvae.model.calibration import fit_temperatures, tempered
 from ccvae.model.ccvae import CCVAE
 
 __all__ = ["COSTLIEST_FIRST", "Evaluation", "Skipped"]
@@ -118,14 +119,18 @@ class Evaluation:
         return {"mean": means, "labels": labels, "variants": variants, "unknown_training_labels": float(unknown)}
 
     def classification(self) -> dict[str, Any]:
-        """Classification, and what a temperature makes of it."""
+        """Classification by the exact q(y|x), and what calibration changes."""
         if not isinstance(self.model, Classifier):
             raise Skipped("the model does not classify")
-        probabilities = self.model.predict_proba(self.sample.x)
+        probabilities = exact_probabilities(self.model, self.sample.x)
         results = classification(probabilities, self.sample.y, self.data.space, self.config.draws)
         if self.config.calibrate and len(self.data.splits["validation"]):
-            validation = sample_of(self.data, "validation", self.config.rows, self.config.seed)
-            temperatures = fit_temperatures(self.model.predict_proba(validation.x), validation.y, self.data.space)
+            kept = getattr(self.model, "calibration", None)
+            if kept is None:
+                validation = sample_of(self.data, "validation", self.config.rows, self.config.seed)
+                temperatures = fit_temperatures(exact_probabilities(self.model, validation.x), validation.y, self.data.space)
+            else:
+                temperatures = dict(kept.temperatures)
             scaled = classification(tempered(probabilities, temperatures, self.data.space), self.sample.y, self.data.space, 20)
             results |= {
                 "temperatures": temperatures,

@@ -10,9 +10,10 @@ from ccvae.config import ModelConfig
 from ccvae.model import bound as bounds
 from ccvae.model import counterfactuals, interventions, saving
 from ccvae.model.bound import Bound
+from ccvae.model.calibration import Calibration
 from ccvae.model.latent_model import LatentModel
 from ccvae.model.networks.networks import Decoder, Encoder
-from ccvae.storage.run_folder import CONFIG, WEIGHTS, read_labels, read_settings, read_weights
+from ccvae.storage.run_folder import CALIBRATION, CONFIG, WEIGHTS, read_calibration, read_labels, read_settings, read_weights
 
 __all__ = ["CCVAE", "load"]
 
@@ -63,4 +64,8 @@ def load(folder: str | Path, encoder: Encoder | None = None, decoder: Decoder | 
             f"{folder / WEIGHTS} does not fit the configured networks; a model with an encoder or decoder of your own "
             f"must be loaded with it: load(folder, encoder=…, decoder=…). {error}"
         ) from None
+    calibration = read_calibration(folder)
+    if calibration is not None:
+        model.calibration = Calibration.from_json(calibration, str(folder / CALIBRATION))
+        model.calibration.check(model.space, str(folder / CALIBRATION))
     return model.eval()

@@ -23,7 +23,8 @@ from torch.nn.functional import softplus
 
 from ccvae.config import ModelConfig
 from ccvae.distributions.likelihoods import build_likelihood
-from ccvae.labels import Continuous, LabelSpace
+from ccvae.labels import LabelSpace
+from ccvae.model.calibration import Calibration, Threshold, decide, tempered
 from ccvae.model.label_blocks.base import LabelBlocks
 from ccvae.model.label_blocks.layout import block_slices, build_blocks
 from ccvae.model.networks.networks import Decoder, Encoder, build_decoder, build_encoder
@@ -100,6 +101,7 @@ class LatentModel(nn.Module):
         image = len(self.input_shape) == 3
         scale = self.config.scale or (1.0 if self.config.likelihood == "bernoulli" or not image else IMAGE_SCALE)
         self.likelihood_of = build_likelihood(self.config.likelihood, image, scale, self.config.learn_scale)
+        self.calibration: Calibration | None = None
         self.blocks = nn.ModuleList(build_blocks(space, self.block_slices))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -203,13 +205,22 @@ class LatentModel(nn.Module):
         with evaluating(self), torch.no_grad():
             return torch.cat([self.likelihood_of.mean(full(self.decoder(chunk))) for chunk in z.split(self.rows_at_once)])
 
-    def predict_proba(self, images: Any) -> pd.DataFrame:
-        """q(y|x), exact: a column "label=value" for each value, or "label" and "label.std" for a continuous label."""
-        return self.proba_of(self.encode(images))
+    def predict_proba(self, images: Any, calibrated: bool = True) -> pd.DataFrame:
+        """Label probabilities: a column "label=value" for each value, or "label" and "label.std" for a continuous label.
+
+        Args:
+            images: see `inputs`.
+            calibrated: apply the temperatures that training fitted on held-out labelled rows (see `ccvae.model.calibration`).
+                False gives the exact q(y|x) of the bound; so does True if nothing was held out.
+        """
+        exact = self.proba_of(self.encode(images))
+        if not calibrated or self.calibration is None:
+            return exact
+        return tempered(exact, self.calibration.temperatures, self.space)
 
     @torch.no_grad()
     def proba_of(self, posterior: Normal) -> pd.DataFrame:
-        """q(y|x) of posteriors `(rows, latent_dim)`, as `predict_proba` gives it."""
+        """q(y|x) of posteriors `(rows, latent_dim)`, exact, in the columns of `predict_proba`."""
         columns: dict[int, np.ndarray] = {}
         for block in self.label_blocks():
             chunks = zip(posterior.loc.split(self.rows_at_once), posterior.scale.split(self.rows_at_once), strict=True)
@@ -222,20 +233,17 @@ class LatentModel(nn.Module):
                 table[title] = columns[column][:, position]
         return pd.DataFrame(table)
 
-    def predict(self, images: Any) -> pd.DataFrame:
-        """The most probable value of every label, or a continuous label's mean: one column a label."""
-        return self.most_probable(self.predict_proba(images))
+    def predict(self, images: Any, threshold: Threshold | float = "half", calibrated: bool = True) -> pd.DataFrame:
+        """The value of every label, or a continuous label's mean: one column a label.
 
-    def most_probable(self, probabilities: pd.DataFrame) -> pd.DataFrame:
-        """The most probable value of every label, from what `predict_proba` gave."""
-        table = {}
-        for label in self.space:
-            columns = probabilities[list(label.output_columns)].to_numpy()
-            if isinstance(label, Continuous):
-                table[label.name] = pd.Series(columns[:, 0])
-            else:
-                table[label.name] = pd.Series([label.values[position] for position in columns.argmax(1)], dtype=object)
-        return pd.DataFrame(table).infer_objects()
+        Args:
+            images: see `inputs`.
+            threshold: where probabilities become decisions: "half" takes the most probable value, "prior" and "balanced" suit
+                balanced accuracy, a number is the probability from which a binary label counts as present. See
+                `ccvae.model.calibration.decide`.
+            calibrated: see `predict_proba`.
+        """
+        return decide(self.predict_proba(images, calibrated), self.space, threshold, self.calibration)
 
 
 def full(output: Tensor) -> Tensor:

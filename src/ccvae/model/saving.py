@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ccvae.model.latent_model import LatentModel
-from ccvae.storage.run_folder import write_labels, write_settings, write_weights
+from ccvae.storage.run_folder import write_calibration, write_labels, write_settings, write_weights
 
 __all__ = ["save"]
 
@@ -28,4 +28,6 @@ def save(model: LatentModel, folder: str | Path, settings: Mapping[str, Any] | N
     write_settings(folder, {"input_shape": list(model.input_shape), "model": asdict(model.config), **(settings or {})})
     write_labels(folder, model.space)
     write_weights(folder, model.state_dict())
+    if model.calibration is not None:
+        write_calibration(folder, model.calibration.to_json())
     return folder

@@ -3,6 +3,7 @@
     config.yaml         input shape, settings of model, training and data, version of this package
     labels.json         the labels with their priors
     model.safetensors   the weights
+    calibration.json    temperatures and thresholds fitted on held-out labelled rows, if there were any
     splits.csv          the split of every row
     metrics.csv         terms of the bound by epoch
     checkpoints/        last.ckpt and best.ckpt, to resume training from
@@ -28,13 +29,16 @@ from ccvae.labels import LabelSpace
 from ccvae.storage.atomic import writing
 
 __all__ = [
+    "CALIBRATION",
     "CONFIG",
     "WEIGHTS",
     "check_free",
     "check_resumable",
+    "read_calibration",
     "read_labels",
     "read_settings",
     "read_weights",
+    "write_calibration",
     "write_labels",
     "write_settings",
     "write_weights",
@@ -43,7 +47,7 @@ __all__ = [
 RESUMABLE_CHANGES = ("accelerator", "devices", "num_nodes", "strategy", "compile")
 RESOLVED = (("latent_dim", 0),)
 """Settings that mean "choose for me": the run folder names what was chosen."""
-CONFIG, LABELS, WEIGHTS = "config.yaml", "labels.json", "model.safetensors"
+CONFIG, LABELS, WEIGHTS, CALIBRATION = "config.yaml", "labels.json", "model.safetensors", "calibration.json"
 
 
 def write_settings(folder: Path, sections: Mapping[str, Any]) -> None:
@@ -88,6 +92,18 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
         return load_file(path)
     except SafetensorError as error:
         raise ValueError(f"{path} is damaged, or no safetensors file: {error}") from None
+
+
+def write_calibration(folder: Path, text: str) -> None:
+    """Write `calibration.json`."""
+    with writing(folder / CALIBRATION) as path:
+        path.write_text(text + "\n", encoding="utf-8")
+
+
+def read_calibration(folder: Path) -> str | None:
+    """Content of `calibration.json`; None if the run has none."""
+    path = folder / CALIBRATION
+    return path.read_text(encoding="utf-8") if path.exists() else None
 
 
 def present(folder: Path, name: str) -> Path:

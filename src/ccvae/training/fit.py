@@ -12,6 +12,7 @@ from typing import Any
 
 import lightning.pytorch as lightning
 import numpy as np
+import pandas as pd
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, TQDMProgressBar
 from torch import Tensor
@@ -23,6 +24,7 @@ from ccvae.data.loaders.device_inputs import DeviceInputs
 from ccvae.distributed.devices import warn_of_slow_precision
 from ccvae.distributed.processes import ending_together, trainer_of
 from ccvae.model.bound import Bound, bound
+from ccvae.model.calibration import fit_calibration
 from ccvae.model.ccvae import CCVAE
 from ccvae.model.saving import save
 from ccvae.storage.atomic import writing
@@ -217,6 +219,8 @@ def fit(
 ) -> CCVAE:
     """Train a model, and keep in it the weights of the best validation bound (the last ones, without validation rows).
 
+    Afterwards its probabilities are calibrated on the validation rows' labels (see `ccvae.model.calibration`).
+
     Args:
         model: what to train, in place.
         data: its training split is trained on, its validation split watched.
@@ -296,6 +300,9 @@ def fit(
         kept = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
         module.load_state_dict(kept["state_dict"])
     model.eval()
+    if validation is not None:
+        predictions = pd.concat([model.predict_proba(x, calibrated=False) for x, _ in SplitBatches(data, "validation")])
+        model.calibration = fit_calibration(predictions, data.labels[data.splits["validation"]], data.space)
     if folder is not None and trained.is_global_zero:
         save(model, folder)
     trained.strategy.barrier()  # none may leave while others wait for it

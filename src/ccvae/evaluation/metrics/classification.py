@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import warnings
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,16 +13,12 @@ from torchmetrics import functional
 
 from ccvae.evaluation.bootstrap import bootstrap
 from ccvae.labels import Binary, Continuous, Label, LabelSpace
-from ccvae.storage.atomic import writing
 
-__all__ = ["classification", "fit_temperatures", "read_temperatures", "reliability", "tempered", "write_temperatures"]
+__all__ = ["classification", "reliability"]
 
 BINS = 10
 """Bins of a reliability diagram and of the calibration error, equally wide."""
 DRAWS = 100
-TEMPERATURES = np.exp(np.linspace(np.log(0.1), np.log(10), 401))
-SMALLEST = 1e-7
-FILE = "temperatures.json"
 
 
 def classification(probabilities: pd.DataFrame, y: np.ndarray, space: LabelSpace, draws: int = DRAWS) -> dict[str, Any]:
@@ -176,77 +169,3 @@ def reliability(label: Label, probabilities: pd.DataFrame, y: np.ndarray) -> dic
         "observed": [float(came_true[place == bin_].mean()) for bin_ in used],
         "rows": [int((place == bin_).sum()) for bin_ in used],
     }
-
-
-# ---------------------------------------------------------------------- temperatures
-
-
-def fit_temperatures(probabilities: pd.DataFrame, y: np.ndarray, space: LabelSpace) -> dict[str, float]:
-    """The temperature of every label that makes validation rows most probable (Guo et al., 2017); 1 where nothing is known.
-
-    A temperature above 1 says that the model is too sure of itself. Of a continuous label, it multiplies the deviation.
-
-    Args:
-        probabilities: what `predict_proba` gave for validation rows.
-        y: their labels, NaN where unknown.
-        space: the labels.
-    """
-    found = {}
-    for column, label in enumerate(space):
-        p, truth = known(label, columns_of(label, probabilities), y[:, column])
-        if isinstance(label, Continuous):
-            found[label.name] = float(np.sqrt((((truth - p[:, 0]) / p[:, 1]) ** 2).mean())) if len(truth) > 1 else 1.0
-        elif len(np.unique(truth)) < 2:
-            found[label.name] = 1.0
-        else:
-            log_p = np.log(np.clip(p, SMALLEST, 1))
-            chosen = truth.astype(int)
-            losses = [
-                -np.take_along_axis(log_normalised(log_p / temperature), chosen[:, None], 1).mean()
-                for temperature in TEMPERATURES
-            ]
-            found[label.name] = float(TEMPERATURES[int(np.argmin(losses))])
-    return found
-
-
-def tempered(probabilities: pd.DataFrame, temperatures: Mapping[str, float], space: LabelSpace) -> pd.DataFrame:
-    """Probabilities with the temperature of each label applied; which value is the most probable does not change.
-
-    Raises:
-        ValueError: a temperature is for no label, or not positive.
-    """
-    for name, temperature in temperatures.items():
-        space.index(name)
-        if not temperature > 0:
-            raise ValueError(f"temperature of {name!r}: expected a number above 0, found {temperature}")
-    table = probabilities.copy()
-    for label in space:
-        columns, temperature = list(label.output_columns), temperatures.get(label.name, 1.0)
-        if isinstance(label, Continuous):
-            table[columns[1]] = table[columns[1]] * temperature
-        else:
-            log_p = np.log(np.clip(table[columns].to_numpy(), SMALLEST, 1))
-            table[columns] = np.exp(log_normalised(log_p / temperature)).astype(table[columns[0]].dtype)
-    return table
-
-
-def log_normalised(log_p: np.ndarray) -> np.ndarray:
-    """Log probabilities that sum to one in every row."""
-    log_p = log_p - log_p.max(1, keepdims=True)
-    normalised: np.ndarray = log_p - np.log(np.exp(log_p).sum(1, keepdims=True))
-    return normalised
-
-
-def write_temperatures(folder: Path, temperatures: Mapping[str, float]) -> Path:
-    """Keep temperatures with a run."""
-    with writing(Path(folder) / FILE) as path:
-        path.write_text(json.dumps(dict(temperatures), indent=2) + "\n", encoding="utf-8")
-    return Path(folder) / FILE
-
-
-def read_temperatures(folder: Path) -> dict[str, float]:
-    """The temperatures kept with a run; raises `ValueError` if there are none."""
-    path = Path(folder) / FILE
-    if not path.exists():
-        raise ValueError(f"{folder} has no {FILE}; evaluate the run with calibrate=True first")
-    return {str(name): float(temperature) for name, temperature in json.loads(path.read_text(encoding="utf-8")).items()}
