@@ -156,7 +156,7 @@ def waiting(images: np.ndarray) -> tuple[float, float]:
         for x, y in Batches(data_of(images), BATCH):
             ready = time.perf_counter()
             optimizer.zero_grad()
-            (-bound(model, x, y).objective().mean()).backward()  # type: ignore[no-untyped-call]
+            (-bound(model, x, y).weighted().mean()).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             waits.append(ready - started)
             steps.append(time.perf_counter() - started)

@@ -69,7 +69,7 @@ def our_step(
 ) -> Arm:
     model, (x, y) = model or case.model(device), case.batch_of(device, pattern)
     step_of = trained(model)
-    return lambda: step_of(lambda: -bound(model, x, y, estimator).objective(1.0, 100.0).mean(), mixed)
+    return lambda: step_of(lambda: -bound(model, x, y, estimator).weighted(1.0, 100.0).mean(), mixed)
 
 
 def compiled_step(case: Case, device: str) -> Arm:

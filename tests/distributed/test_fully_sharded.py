@@ -31,7 +31,7 @@ class Objective(nn.Module):
     def forward(self, x, y, step, shard):
         generator = torch.Generator().manual_seed(step)
         result = bound(self.model, x[shard.rows], y[shard.rows], generator=generator, shard=shard)
-        loss = misreading(self.model, result.posterior, generator, shard) - result.objective(1.0, 10.0)
+        loss = misreading(self.model, result.posterior, generator, shard) - result.weighted(1.0, 10.0)
         return loss.sum() * (shard.world_size / shard.total)
 
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from torch.distributions import Normal
 
 from brute_force import KINDS, dense_bound, dense_log_evidence, expected_reconstruction, missing_patterns, tiny_model
+from ccvae.config import TrainConfig
 from ccvae.labels import Binary, LabelSpace
-from ccvae.model.bound import bound
+from ccvae.model.bound import ESTIMATORS, bound
 
 MODELS = [
     (("binary", "other"), 1),
@@ -186,9 +187,9 @@ def test_soft_label_is_the_average_of_both_bounds():
 def test_objective_weighs_terms():
     model = tiny_model(("binary",), seed=12)
     result = bound(model, torch.ones(2, 1), torch.tensor([[1.0], [math.nan]]))
-    assert torch.allclose(result.objective(), result.total)
+    assert torch.allclose(result.weighted(), result.total)
     assert torch.allclose(
-        result.objective(0.5, 10), result.reconstruction + 0.5 * (result.labels + result.style) + 10 * result.classification
+        result.weighted(0.5, 10), result.reconstruction + 0.5 * (result.labels + result.style) + 10 * result.classification
     )
     assert result.classification[1] == 0
 
@@ -221,3 +222,17 @@ def test_unweighted_bound_of_a_trivial_model_is_exact():
 
 def test_space_is_kept():
     assert tiny_model(("binary",)).space == LabelSpace((Binary("binary", prior=0.3),))
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_estimators_are_objectives_by_name(name):
+    model = tiny_model(("binary", "continuous"), seed=14)
+    x, y = torch.ones(2, 1), torch.tensor([[1.0, math.nan], [math.nan, 9.0]])
+
+    def generator():
+        return torch.Generator().manual_seed(0)
+
+    called = ESTIMATORS[name](model, x, y, generator())
+    assert torch.equal(called.total, bound(model, x, y, name, generator()).total)
+    assert torch.equal(called.terms()["total"], called.total)
+    assert TrainConfig(estimator=name).estimator == name

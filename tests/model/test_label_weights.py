@@ -39,14 +39,14 @@ def test_evidence_is_the_classification_term_label_by_label(data: Dataset) -> No
         alone = torch.full_like(y, torch.nan)
         alone[:, column] = y[:, column]
         torch.testing.assert_close(bound(model, x, alone).classification, result.log_q_y[:, column])
-    torch.testing.assert_close(result.objective(label_weights=torch.ones(3)), result.total)
+    torch.testing.assert_close(result.weighted(label_weights=torch.ones(3)), result.total)
     weights = torch.tensor([0.0, 2.0, 1.0])
-    weighted = result.objective(0.5, 3.0, weights)
+    weighted = result.weighted(0.5, 3.0, weights)
     torch.testing.assert_close(
-        weighted - result.objective(0.5, 0.0), 3 * (result.log_q_y * weights).sum(-1), rtol=1e-5, atol=1e-4
+        weighted - result.weighted(0.5, 0.0), 3 * (result.log_q_y * weights).sum(-1), rtol=1e-5, atol=1e-4
     )
     with pytest.raises(ValueError, match="need the exact estimator"):
-        bound(model, x, y, "paper").objective(label_weights=weights)
+        bound(model, x, y, "paper").weighted(label_weights=weights)
 
 
 def test_a_label_of_weight_zero_is_not_learned(data: Dataset) -> None:

@@ -111,7 +111,7 @@ def test_a_step_asks_an_accelerator_for_nothing(estimator, monkeypatch):
     with NoWaiting():
         result = terms_of(model, x, estimator)
         rehearsed = misreading(model, result.posterior) + kept_elsewhere(model, result.posterior, LABELS)
-        (rehearsed - result.objective(0.5, 10.0)).mean().backward()
+        (rehearsed - result.weighted(0.5, 10.0)).mean().backward()
 
 
 def test_the_check_for_waiting_sees_what_waits():
@@ -147,7 +147,7 @@ def test_a_step_on_a_gpu_does_not_wait():
     torch.cuda.set_sync_debug_mode("error")
     try:
         with torch.autocast("cuda", torch.bfloat16):
-            loss = -bound(model, x, y, generator=generator).objective(1.0, 10.0).mean()
+            loss = -bound(model, x, y, generator=generator).weighted(1.0, 10.0).mean()
         loss.backward()
     finally:
         torch.cuda.set_sync_debug_mode("default")

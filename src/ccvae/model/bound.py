@@ -1,4 +1,4 @@
-r"""The bound that a LatentModel maximises, for any pattern of missing labels.
+r"""The bound that a `LatentModel` maximises, for any pattern of missing labels.
 
 Let O be the labels observed with x and U the others. With q(z, y_U | x, y_O) = q(z|x) q(y_O|z_c) q(y_U|z_c) / q(y_O|x),
 
@@ -7,10 +7,10 @@ Let O be the labels observed with x and U the others. With q(z, y_U | x, y_O) = 
                               + Σ_i E_q(y_i|z_i, y_O) log p(z_i|y_i) p(y_i) / (q(y_i|z_i) q(z_i|x)) ]   labels
                 + Σ_{i∈O} log q(y_i|x)                                                           classification
 
-which is Eq. 4 of Joy et al. (2021) where all labels are observed and their Eq. 5 where none is. Because q(z|x) is diagonal and
-each label looks at its own block only, q(z|x,y_O) factorises and can be drawn from directly, and all but the reconstruction is
-computed without sampling (`ccvae.model.label_blocks.base`): no importance weight, no sampled label, one pass for rows of
-any pattern.
+This is Eq. 4 of Joy et al. (2021) if all labels are observed and their Eq. 5 if none is. Because q(z|x) is diagonal and each
+label depends on its own block only, q(z|x,y_O) factorises and can be sampled directly; all terms but the reconstruction are
+integrals over one block (`ccvae.model.label_blocks.base`). No importance weights and no sampled labels are needed, and one pass
+serves a batch in which every row has its own pattern.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from torch.distributions import Normal
 
 from ccvae.distributed.shard import Shard
 from ccvae.model.latent_model import LatentModel
+from ccvae.model.objective import Objective
 
-__all__ = ["Bound", "bound"]
+__all__ = ["ESTIMATORS", "Bound", "bound", "exact_bound", "paper_bound"]
 
 PAPER_SAMPLES = 100
 """Samples for q(y|x) in the paper's estimator."""
@@ -33,10 +34,16 @@ PAPER_SAMPLES = 100
 
 @dataclass(frozen=True)
 class Bound:
-    """Lower bound on log p(x, y_O), term by term: each `(batch,)`, in nats.
+    """Lower bound on log p(x, y_O), term by term. See `ccvae.model.objective.Terms`.
 
-    Beside them, `log_q_y` is log q(y_i|x) label by label, 0 where missing, `(batch, labels)`: its sum is the classification
-    term. The paper's estimator knows the sum only. `posterior` is q(z|x).
+    Args:
+        reconstruction: E[log p(x|z)], `(batch,)` nats, like the next three.
+        labels: the blocks of all labels.
+        style: −KL(q(z_s|x) || p(z_s)).
+        classification: log q(y_O|x).
+        log_q_y: log q(y_i|x) of each label, `(batch, labels)`, 0 where missing; its sum is the classification term. None from
+            the paper's estimator, which estimates the sum only.
+        posterior: q(z|x).
     """
 
     reconstruction: Tensor
@@ -48,30 +55,33 @@ class Bound:
 
     @property
     def total(self) -> Tensor:
-        """The bound, the sum of its terms."""
+        """The bound, the sum of its terms: `(batch,)` nats."""
         return self.reconstruction + self.labels + self.style + self.classification
-
-    def objective(
-        self, kl_weight: float = 1.0, classification_weight: float = 1.0, label_weights: Tensor | None = None
-    ) -> Tensor:
-        """The bound with weights on its terms; with all at 1, the bound itself.
-
-        Args:
-            kl_weight: of labels and style.
-            classification_weight: of classification.
-            label_weights: `(labels,)`, of each label within it.
-        """
-        classification = self.classification
-        if label_weights is not None:
-            if self.log_q_y is None:
-                raise ValueError("label weights need the exact estimator; the paper's gives no log q(y|x) label by label")
-            classification = self.log_q_y @ label_weights
-        return self.reconstruction + kl_weight * (self.labels + self.style) + classification_weight * classification
 
     def terms(self) -> dict[str, Tensor]:
         """The bound and its terms, by name."""
         names = ("total", "reconstruction", "labels", "style", "classification")
         return {name: getattr(self, name) for name in names}
+
+    def weighted(
+        self, kl_weight: float = 1.0, classification_weight: float = 1.0, label_weights: Tensor | None = None
+    ) -> Tensor:
+        """The bound with weights on its terms, `(batch,)`; all weights at 1 give the bound.
+
+        Args:
+            kl_weight: weight of the labels and style terms.
+            classification_weight: weight of the classification term.
+            label_weights: `(labels,)`, weight of each label within the classification term.
+
+        Raises:
+            ValueError: `label_weights` with the paper's estimator.
+        """
+        classification = self.classification
+        if label_weights is not None:
+            if self.log_q_y is None:
+                raise ValueError("label weights need the exact estimator; the paper's gives no log q(y|x) for each label")
+            classification = self.log_q_y @ label_weights
+        return self.reconstruction + kl_weight * (self.labels + self.style) + classification_weight * classification
 
 
 def bound(
@@ -88,26 +98,28 @@ def bound(
         model: the model.
         x: inputs `(batch, *input_shape)`.
         y: labels `(batch, labels)`, NaN where missing.
-        estimator: "exact", or "paper" for the paper's importance-weighted one.
-        generator: source of the noise; torch's global one if not given.
-        shard: which rows of a whole batch these are; the noise is then theirs out of the whole batch's, whoever has the others.
+        estimator: a name in `ESTIMATORS`: "exact", or "paper" for the paper's importance-weighted estimator.
+        generator: source of random numbers; torch's global one by default.
+        shard: which rows of the full batch these are; all of it by default. Noise is drawn for the full batch and sliced, so
+            results do not depend on world size.
 
     Raises:
-        ValueError: shapes disagree or the estimator is unknown.
+        ValueError: shapes disagree, or the estimator is unknown.
     """
     if y.shape != (len(x), len(model.space)):
         raise ValueError(
             f"labels: expected shape ({len(x)}, {len(model.space)}) beside {len(x)} inputs, found {tuple(y.shape)}"
         )
-    if estimator == "exact":
-        return exact_bound(model, x, y, generator, shard or Shard(len(x)))
-    if estimator == "paper":
-        return paper_bound(model, x, y, generator, shard or Shard(len(x)))
-    raise ValueError(f"estimator: expected exact or paper, found {estimator!r}")
+    if estimator not in BOUNDS:
+        raise ValueError(f"estimator: expected {' or '.join(BOUNDS)}, found {estimator!r}")
+    return BOUNDS[estimator](model, x, y, generator, shard)
 
 
-def exact_bound(model: LatentModel, x: Tensor, y: Tensor, generator: torch.Generator | None, shard: Shard) -> Bound:
-    """The bound with one sample of z for the reconstruction, and all else exact."""
+def exact_bound(
+    model: LatentModel, x: Tensor, y: Tensor, generator: torch.Generator | None = None, shard: Shard | None = None
+) -> Bound:
+    """The bound with one sample of z for the reconstruction; all other terms are integrals, without samples."""
+    shard = shard or Shard(len(x))
     posterior = model.posterior(x)
     mu, sigma = posterior.loc, posterior.scale
     noise = mu.new_empty(shard.total, mu.shape[1]).normal_(generator=generator)[shard.rows]
@@ -131,25 +143,28 @@ def exact_bound(model: LatentModel, x: Tensor, y: Tensor, generator: torch.Gener
 
 
 def style_term(model: LatentModel, posterior: Normal) -> Tensor:
-    """E_q(z_s|x)[ log p(z_s) − log q(z_s|x) ], a negative KL divergence in closed form: `(batch,)`."""
+    """E_q(z_s|x)[ log p(z_s) − log q(z_s|x) ], the negative KL divergence of the style, in closed form: `(batch,)`."""
     mu, sigma = posterior.loc[:, model.style], posterior.scale[:, model.style]
     return (1 + 2 * sigma.log() - mu**2 - sigma**2).sum(-1) / 2
 
 
-def paper_bound(model: LatentModel, x: Tensor, y: Tensor, generator: torch.Generator | None, shard: Shard) -> Bound:
-    """The bound as the paper estimates it: one z ~ q(z|x), weighted by q(y_O|z_c) / q(y_O|x).
+def paper_bound(
+    model: LatentModel, x: Tensor, y: Tensor, generator: torch.Generator | None = None, shard: Shard | None = None
+) -> Bound:
+    """The bound as the paper estimates it: one z ~ q(z|x) with the importance weight q(y_O|z_c) / q(y_O|x).
 
-    q(y_O|x) is the mean of 100 more samples of the whole label vector; the weight's numerator sees a detached z_c (appendix
-    C.3.1); missing labels are enumerated, each by itself, and continuous ones sampled. Kept for comparison.
+    q(y_O|x) is the mean of q(y_O|z_c) over 100 more samples. The numerator of the weight sees a detached z_c (appendix C.3.1).
+    Missing discrete labels are enumerated one by one, missing continuous labels are sampled. It is here for comparison.
     """
+    shard = shard or Shard(len(x))
     posterior = model.posterior(x)
     noise = posterior.loc.new_empty(shard.total, posterior.loc.shape[1]).normal_(generator=generator)[shard.rows]
     z = posterior.loc + posterior.scale * noise
     many = z.new_empty(PAPER_SAMPLES, shard.total, z.shape[1]).normal_(generator=generator)[:, shard.rows]
     many = posterior.loc + posterior.scale * many
     log_given_z, log_given_samples, labels = z.new_zeros(len(x)), z.new_zeros(PAPER_SAMPLES, len(x)), z.new_zeros(len(x))
-    # numbers drawn here are for these rows alone: from a source that other processes have too, they would repeat theirs
-    alone = generator if shard.world_size == 1 else None
+    # numbers drawn below are for these rows only: the generator is the same in all processes and would repeat them
+    own_generator = generator if shard.world_size == 1 else None
     for block in model.label_blocks():
         y_block, z_block = y[:, block.columns], z[:, block.latents]
         observed = ~y_block.isnan()
@@ -159,7 +174,9 @@ def paper_bound(model: LatentModel, x: Tensor, y: Tensor, generator: torch.Gener
         log_posterior = Normal(
             posterior.loc[:, block.latents], posterior.scale[:, block.latents], validate_args=False
         ).log_prob(z_block)
-        log_ratio = torch.where(observed, block.log_joint_ratio(z_block, known), block.expected_joint_ratio(z_block, alone))
+        log_ratio = torch.where(
+            observed, block.log_joint_ratio(z_block, known), block.expected_joint_ratio(z_block, own_generator)
+        )
         labels = labels + log_ratio.sum(-1) - log_posterior.sum((-2, -1))
     log_q_y = log_given_samples.logsumexp(0) - math.log(PAPER_SAMPLES)
     weight = (log_given_z - log_q_y).exp()
@@ -172,3 +189,8 @@ def paper_bound(model: LatentModel, x: Tensor, y: Tensor, generator: torch.Gener
         classification=log_q_y,
         posterior=posterior,
     )
+
+
+BOUNDS = {"exact": exact_bound, "paper": paper_bound}
+ESTIMATORS: dict[str, Objective[LatentModel]] = {**BOUNDS}
+"""Objectives of a `LatentModel`, by the name that `TrainConfig.estimator` has."""

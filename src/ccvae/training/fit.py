@@ -87,7 +87,7 @@ class Training(lightning.LightningModule):
         torch.manual_seed(seed_of(self.config.seed, self.global_step, shard.rank))
         noise = self.noise(self.global_step)
         result = bound(self.model, *batch, self.config.estimator, noise, shard)
-        objective = result.objective(self.kl_weight(), self.classification_weight, self.label_weights)
+        objective = result.weighted(self.kl_weight(), self.classification_weight, self.label_weights)
         objective = objective - self.editing_terms(result, batch[1], noise)
         loss = -objective.sum() * (shard.world_size / shard.total)
         sums = term_sums(result)
