@@ -274,4 +274,7 @@ def test_wheel(tmp_path: Path) -> None:
         assert "License-Expression: MIT" in archive.read(f"{metadata}/METADATA").decode()
     assert {"ccvae/py.typed", f"{metadata}/licenses/LICENSE"} <= names
     assert {f"ccvae/{path.relative_to(SOURCE).as_posix()}" for path in SOURCE.rglob("*.py")} <= names
+    templates = {f"ccvae/{path.relative_to(SOURCE).as_posix()}" for path in SOURCE.rglob("templates/*")}
+    assert "ccvae/drawing/templates/page.html" in templates
+    assert templates <= names
     assert all(name.startswith(("ccvae/", f"{metadata}/")) for name in names), "the package, and nothing else"

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
-from ccvae.drawing.html import figure_part, page, table_part, text_part
+from ccvae.drawing.html import Section, figure_section, page, table_section
 from ccvae.drawing.image_grid import write_picture
 from ccvae.labels import Binary, Categorical, LabelSpace
 from ccvae.model.bound import bound
@@ -75,7 +75,7 @@ def test_the_page_needs_nothing_but_itself(report):
     path, figures = report
     found = read(path)
     links = [place for place in found.loaded if place.startswith("#")]
-    assert {link.removeprefix("#") for link in links} == set(found.ids), "a link to every part"
+    assert {link.removeprefix("#") for link in links} == set(found.ids), "a link to every section"
     pictures = [place for place in found.loaded if place not in links]
     assert all(place.startswith("data:image/png;base64,") for place in pictures)
     assert not {"script", "link", "iframe"} & set(found.tags)
@@ -161,16 +161,16 @@ def test_without_rows_to_measure_on(trained, data, tmp_path):
     found = read(write_report(tmp_path, model, replace(data, splits={**data.splits, "test": none})))
     assert "On the validation split" in found.words
     found = read(write_report(tmp_path, model, replace(data, splits={**data.splits, "test": none, "validation": none})))
-    assert "there is none to measure on" in found.words
+    assert "there are none to measure on" in found.words
 
 
-def test_without_a_model_and_with_parts_of_others(tmp_path):
+def test_without_a_model_and_with_sections_of_others(tmp_path):
     write_picture(tmp_path / "figures" / "zebra-crossing.png", Image.new("RGB", (8, 6)), "", "")
     write_picture(tmp_path / "figures" / "plane.png", Image.new("RGB", (8, 6)), "A plane", "Flies.")
     Image.new("RGB", (8, 6)).save(tmp_path / "figures" / "apple_pie.png")
-    found = read(write_report(tmp_path, parts=[text_part("Mine & yours", "<p>ours</p>")]))
-    assert [found.words.index(words) for words in ("A plane", "Apple pie", "Mine & yours", "ours")] == sorted(
-        found.words.index(words) for words in ("A plane", "Apple pie", "Mine & yours", "ours")
+    found = read(write_report(tmp_path, sections=[Section("Mine & yours", "ours < theirs")]))
+    assert [found.words.index(words) for words in ("A plane", "Apple pie", "Mine & yours", "ours < theirs")] == sorted(
+        found.words.index(words) for words in ("A plane", "Apple pie", "Mine & yours", "ours < theirs")
     )
     assert "Settings" not in found.words
     assert len(found.alts) == 3
@@ -191,8 +191,8 @@ def test_tables_are_written_for_people():
         {"count": [12000, 3], "nats": [-1234.56, math.nan], "kind": ["a<b", "c"], "share": [0.25, math.nan]},
         index=pd.Index(["one", "two"], name="row"),
     )
-    html = table_part("Title", "Sentence & more.", table, digits=1, bars=("share",))
-    found = Page(html)
+    section = table_section("Title", "Sentence & more.", table, digits=1, bars=("share",))
+    found = Page(str(section.content))
     assert found.cells == [
         "row",
         "count",
@@ -210,12 +210,12 @@ def test_tables_are_written_for_people():
         "c",
         "–",
     ]
-    assert "--share: 25.0%" in html
+    assert "--share: 25.0%" in section.content
     assert "Sentence & more." in found.words
 
 
 def test_a_figure_is_shown_at_half_its_size(tmp_path):
     path = write_picture(tmp_path / "a.png", Image.new("RGB", (300, 200)), "T", "C")
-    part = figure_part(path)
-    assert 'width="150" height="100"' in part
-    assert Page(page("t", [part])).alts == ["C"]
+    section = figure_section(path)
+    assert 'width="150" height="100"' in section.content
+    assert Page(page("t", [section])).alts == ["C"]

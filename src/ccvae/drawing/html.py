@@ -1,162 +1,202 @@
-"""Pages of HTML that need nothing but themselves: parts, pieces of HTML, and `page`, which puts them together."""
+"""HTML pages that need no other file: Jinja2 templates with autoescape, one style sheet, images inlined.
+
+A page is a list of `Section`s. Templates lie in the `templates` folder of the package that uses them and are named by their
+path below `ccvae`, for example "evaluation/templates/summary.html". Text is escaped automatically; only `Markup` (what
+`render` returns) is inserted as HTML.
+"""
 
 from __future__ import annotations
 
 import base64
+import io
 import re
 from collections.abc import Sequence
-from html import escape
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from PIL import Image
 
-__all__ = ["cell_text", "figure_part", "page", "table_part", "text_part"]
+__all__ = [
+    "Section",
+    "cell_text",
+    "figure_section",
+    "inline_image",
+    "page",
+    "paragraphs",
+    "png_url",
+    "render",
+    "table",
+    "table_section",
+]
 
 
-def figure_part(path: Path) -> str:
-    """A figure, with the title and the caption that its file bears.
-
-    Args:
-        path: a PNG file, drawn at twice the size at which it is to be seen.
-    """
-    with Image.open(path) as picture:
-        width, height = picture.size
-        told = {key: str(value) for key, value in picture.info.items() if isinstance(value, str)}
-    title = told.get("Title", path.stem.replace("_", " ").replace("-", " ").capitalize())
-    caption = told.get("Description", "")
-    pixels = base64.b64encode(path.read_bytes()).decode()
-    size = f'width="{width // 2}" height="{height // 2}" style="--width: {width // 2}px"'
-    image = f'<img {size} alt="{escape(caption or title)}" src="data:image/png;base64,{pixels}">'
-    sentence = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-    return text_part(title, f'<figure>{sentence}<div class="sheet">{image}</div></figure>')
-
-
-def table_part(
-    title: str, sentence: str, table: pd.DataFrame, digits: int = 3, bars: Sequence[str] = (), summary: bool = False
-) -> str:
-    """A table, its index first; numbers stand at the right, and what is not known is a dash.
+@dataclass(frozen=True)
+class Section:
+    """A section of a page.
 
     Args:
-        title: what it is.
-        sentence: how to read it.
-        table: the table.
-        digits: of its fractions, behind the point.
-        bars: columns of shares that are shown with a bar.
-        summary: whether the last row sums up the others.
+        title: plain text, shown as the heading and in the page's list of links.
+        content: HTML from `render`, or plain text, which is escaped.
     """
-    frame = table.reset_index(names=table.index.name or "")
-    numeric = {name for name in frame.columns if pd.api.types.is_numeric_dtype(frame[name])}
-    head = "".join(f"<th{' class=number' if name in numeric else ''}>{escape(str(name))}</th>" for name in frame.columns)
-    body = []
-    for row in frame.to_dict("records"):
-        cells = []
-        for name, value in row.items():
-            kinds = [kind for kind, holds in (("number", name in numeric), ("bar", name in bars)) if holds]
-            share = f' style="--share: {100 * float(value):.1f}%"' if name in bars and not pd.isna(value) else ""
-            cells.append(f'<td class="{" ".join(kinds)}"{share}>{escape(cell_text(value, digits))}</td>')
-        body.append(f"<tr>{''.join(cells)}</tr>")
-    rows = f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody>"
-    kind = ' class="summed"' if summary else ""
-    told = f"<p>{escape(sentence)}</p>" if sentence else ""
-    return text_part(title, f'{told}<div class="table"><table{kind}>{rows}</table></div>')
+
+    title: str
+    content: Markup | str
+
+    @property
+    def anchor(self) -> str:
+        """The id that links point to."""
+        return re.sub(r"\W+", "-", self.title).strip("-").lower()
 
 
-def text_part(title: str, content: str) -> str:
-    """Any other part.
+@cache
+def environment() -> Environment:
+    """The Jinja2 environment of all templates: everything is escaped, and an undefined variable is an error."""
+    found = Environment(
+        loader=PackageLoader("ccvae", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    found.globals["png_url"] = png_url
+    return found
+
+
+def render(template: str, /, **values: Any) -> Markup:
+    """Fill in a template.
 
     Args:
-        title: plain text.
-        content: HTML, in which all text is escaped already.
+        template: path below `ccvae`, such as "drawing/templates/table.html".
+        values: the template's variables.
+
+    Raises:
+        jinja2.UndefinedError: a variable of the template has no value.
+
+    Example:
+        >>> render("drawing/templates/paragraphs.html", sentences=["a < b"])
+        Markup('<p>a &lt; b</p>\\n')
     """
-    anchor = re.sub(r"\W+", "-", title).strip("-").lower()
-    return f'<section id="{anchor}"><h2>{escape(title)}</h2>{content}</section>'
+    return Markup(environment().get_template(template).render(**values))
 
 
-def page(title: str, parts: Sequence[str], subtitle: str = "") -> str:
-    """A whole page of HTML that needs no other file.
+def page(title: str, sections: Sequence[Section], subtitle: str = "") -> str:
+    """A complete HTML page.
 
     Args:
         title: plain text.
-        parts: what it shows, in order.
-        subtitle: plain text.
+        sections: the content in order.
+        subtitle: plain text, shown below the title.
     """
-    headings = re.findall(r'^<section id="(.*?)"><h2>(.*?)</h2>', "\n".join(parts), re.MULTILINE)
-    links = "\n".join(f'<a href="#{anchor}">{heading}</a>' for anchor, heading in headings)
-    return PAGE.format(title=escape(title), subtitle=escape(subtitle), style=STYLE, links=links, sections="\n".join(parts))
+    return str(render("drawing/templates/page.html", title=title, subtitle=subtitle, sections=sections))
 
 
-def cell_text(value: Any, digits: int) -> str:
-    """A cell of a table as people read it."""
-    if not isinstance(value, str) and pd.isna(value):
+def paragraphs(sentences: Sequence[str]) -> Markup:
+    """Plain texts as paragraphs."""
+    return render("drawing/templates/paragraphs.html", sentences=sentences)
+
+
+# ---------------------------------------------------------------------- images
+
+
+def figure_section(path: Path) -> Section:
+    """A figure with the title and caption stored in its file.
+
+    Args:
+        path: PNG file, drawn at twice the size at which it should be seen. Without a stored title, the file's name is used.
+    """
+    with Image.open(path) as image:
+        width, height = image.size
+        stored = {key: str(value) for key, value in image.info.items() if isinstance(value, str)}
+    title = stored.get("Title", path.stem.replace("_", " ").replace("-", " ").capitalize())
+    content = render(
+        "drawing/templates/figure.html",
+        caption=stored.get("Description", ""),
+        title=title,
+        width=width // 2,
+        height=height // 2,
+        url=png_url(path.read_bytes()),
+    )
+    return Section(title, content)
+
+
+def inline_image(pixels: np.ndarray, height: int = 96, alt: str = "") -> Markup:
+    """An `<img>` with the pixels inside it; small images are enlarged by a whole factor.
+
+    Args:
+        pixels: uint8 `(height, width, channels)` with one or three channels.
+        height: smallest height on the page, in CSS pixels.
+        alt: description for readers who cannot see it.
+    """
+    factor = max(1, height // pixels.shape[0])
+    image = Image.fromarray(pixels.squeeze(axis=2) if pixels.shape[2] == 1 else pixels)
+    content = io.BytesIO()
+    image.save(content, "PNG")
+    return render("drawing/templates/image.html", url=png_url(content.getvalue()), width=image.width * factor, alt=alt)
+
+
+def png_url(content: bytes) -> str:
+    """A PNG file as a data URL."""
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
+
+
+# ---------------------------------------------------------------------- tables
+
+
+def table_section(title: str, sentence: str, frame: pd.DataFrame, **options: Any) -> Section:
+    """A table with a sentence above it.
+
+    Args:
+        title: plain text.
+        sentence: how to read the table; plain text.
+        frame: the table, see `table`.
+        options: further arguments of `table`.
+    """
+    return Section(title, paragraphs([sentence] if sentence else []) + table(frame, **options))
+
+
+def table(
+    frame: pd.DataFrame,
+    digits: int = 3,
+    bars: Sequence[str] = (),
+    numbers: Sequence[str] | None = None,
+    summary: bool = False,
+) -> Markup:
+    """A table, index first. Numbers are aligned right; missing values are shown as a dash.
+
+    Args:
+        frame: the table. Values may be `Markup`.
+        digits: decimals of floats.
+        bars: columns with values in [-1, 1] that get a bar of that length behind the number.
+        numbers: columns that are aligned right; by default those of a numeric type.
+        summary: whether the last row summarizes the others.
+    """
+    frame = frame.reset_index(names=frame.index.name or "")
+    if numbers is None:
+        numbers = [name for name in frame.columns if pd.api.types.is_numeric_dtype(frame[name])]
+    rows = [
+        [
+            {"text": cell_text(value, digits), "number": name in numbers, "share": bar_share(value) if name in bars else None}
+            for name, value in row.items()
+        ]
+        for row in frame.to_dict("records")
+    ]
+    head = [{"text": str(name), "number": name in numbers} for name in frame.columns]
+    return render("drawing/templates/table.html", head=head, rows=rows, summary=summary)
+
+
+def bar_share(value: Any) -> float | None:
+    """Length of a bar in percent."""
+    return None if pd.isna(value) else 100 * min(abs(float(value)), 1)
+
+
+def cell_text(value: Any, digits: int) -> str | Markup:
+    """A table cell as text: thousands separators, a fixed number of decimals, a dash for a missing value."""
+    if isinstance(value, str):
+        return value
+    if pd.isna(value):
         return "–"
     if isinstance(value, float | np.floating):
         return f"{value:,.{digits}f}".replace("-", "−")
     return f"{value:,}" if isinstance(value, int | np.integer) and not isinstance(value, bool) else str(value)
-
-
-PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-<header><h1>{title}</h1><p>{subtitle}</p></header>
-<nav>
-{links}
-</nav>
-<main>
-{sections}
-</main>
-</body>
-</html>
-"""
-
-STYLE = """
-:root { color-scheme: light dark; --ink: #1c2128; --soft: #57606a; --page: #f6f7f9; --card: #fff; --line: #dfe3e8;
-  --bar: #cfe2ff; --link: #1a5fd0; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6eaef; --soft: #9aa4b0; --page: #14171b; --card: #1c2127; --line: #323941; --bar: #1f3f6e; --link: #7fb2ff; }
-}
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto,
-  "Helvetica Neue", Arial, sans-serif; -webkit-text-size-adjust: 100%; }
-header, nav, main { max-width: 1120px; margin: 0 auto; padding: 0 24px; }
-header { padding-top: 48px; padding-bottom: 8px; }
-h1 { margin: 0; font-size: 32px; line-height: 1.2; letter-spacing: -0.02em; overflow-wrap: anywhere; }
-header p { margin: 8px 0 0; color: var(--soft); }
-nav { display: flex; flex-wrap: wrap; gap: 4px 20px; padding-top: 8px; }
-a { color: var(--link); text-decoration: none; }
-a:hover { text-decoration: underline; }
-section { margin: 32px 0; padding: 24px; background: var(--card); border: 1px solid var(--line); border-radius: 12px; }
-h2 { margin: 0 0 6px; font-size: 20px; line-height: 1.3; letter-spacing: -0.01em; }
-section p, figcaption { margin: 0 0 16px; max-width: 76ch; color: var(--soft); }
-figure { margin: 0; }
-.sheet { overflow-x: auto; background: #fff; border-radius: 8px; }
-.sheet img { display: block; max-width: 100%; height: auto; margin: 0 auto; }
-.table { overflow-x: auto; }
-table { border-collapse: collapse; font-size: 15px; font-variant-numeric: tabular-nums; }
-th, td { padding: 6px 28px 6px 0; text-align: left; white-space: nowrap; border-bottom: 1px solid var(--line); }
-th { color: var(--soft); font-weight: 500; }
-tr:last-child td { border-bottom: 0; }
-.number { text-align: right; }
-.bar { min-width: 150px; background: no-repeat left / calc(100% - 22px) 22px
-  linear-gradient(to right, var(--bar) var(--share, 0%), transparent 0); }
-.summed tr:last-child td { font-weight: 600; }
-summary { cursor: pointer; color: var(--soft); }
-pre { margin: 12px 0 0; overflow-x: auto; font: 13px/1.5 ui-monospace, "SF Mono", Menlo, Consolas, monospace; }
-@media (max-width: 720px) {
-  header, nav, main { padding-left: 12px; padding-right: 12px; }
-  header { padding-top: 28px; }
-  h1 { font-size: 26px; }
-  section { margin: 16px 0; padding: 16px; }
-  .sheet img { max-width: none; width: min(var(--width), 820px); }
-}
-@media print { section { border: 0; padding: 0; break-inside: avoid; } }
-"""

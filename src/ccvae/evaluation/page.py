@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ccvae.drawing.html import cell_text, figure_part, page, table_part, text_part
+from ccvae.drawing.html import Section, cell_text, figure_section, page, paragraphs, render, table_section
 from ccvae.evaluation.figures import draw_evaluation
 from ccvae.evaluation.summary import find
 from ccvae.storage.atomic import writing
@@ -31,54 +30,54 @@ def write_evaluation(folder: str | Path, results: Mapping[str, Any]) -> Path:
         The page's file.
     """
     folder = Path(folder)
-    parts = [text for text in [warnings_part(results)] if text]
-    parts += [figure_part(path) for path in draw_evaluation(results, folder)]
-    parts += summary_parts(results)
-    parts += label_parts(results)
-    parts.append(closing_part(results))
+    sections = [
+        *warnings_sections(results),
+        *(figure_section(path) for path in draw_evaluation(results, folder)),
+        *summary_sections(results),
+        *label_sections(results),
+        closing_section(results),
+    ]
     data = results["data"]
     subtitle = f"Evaluation on {data['rows']:,} rows of the {data['split']} split of {data['name']}"
     with writing(folder / "evaluation.html") as path:
-        path.write_text(page(folder.resolve().name, parts, subtitle), encoding="utf-8")
+        path.write_text(page(folder.resolve().name, sections, subtitle), encoding="utf-8")
     return folder / "evaluation.html"
 
 
-def warnings_part(results: Mapping[str, Any]) -> str:
-    """What a reader should know before anything else."""
-    told = []
+def warnings_sections(results: Mapping[str, Any]) -> Iterator[Section]:
+    """What a reader should know before reading any number."""
+    warnings = []
     if collapsed := find(results, "latents.collapsed"):
-        told.append(
-            f"Collapsed blocks: {', '.join(collapsed)}. They hold nothing of the input, so that a change of these labels "
-            "paints the same for every input. Lower kl_weight or the likelihood's scale, or train longer."
+        warnings.append(
+            f"Collapsed blocks: {', '.join(collapsed)}. They store nothing about the input, so changing these labels changes "
+            "every image in the same way. Lower kl_weight or the likelihood's scale, or train longer."
         )
     if (unknown := find(results, "oracle.unknown_training_labels")) and unknown > 0:
-        told.append(
+        warnings.append(
             f"{unknown:.0%} of the training labels that the oracle learned from are unknown; "
             "where its own accuracy is low, numbers that rest on it say little."
         )
     effective, samples = (find(results, f"likelihood.evidence.{name}") for name in ("effective_samples", "samples"))
     if effective and effective["value"] is not None and effective["value"] < 2:
-        told.append(
-            f"log p(x): of {samples} samples a row, the weight of {effective['value']:.1f} carries the estimate; "
-            "it is a loose lower bound."
+        warnings.append(
+            f"log p(x): the effective number of importance samples is {effective['value']:.1f} of {samples} per row; "
+            "the estimate is a loose lower bound."
         )
-    return text_part("Beware", "".join(f"<p>{escape(each)}</p>" for each in told)) if told else ""
+    if warnings:
+        yield Section("Warnings", paragraphs(warnings))
 
 
-def summary_parts(results: Mapping[str, Any]) -> Iterator[str]:
-    """Tables of the summary, one a group, that break their sentences over lines."""
-    rows = results["summary"]
-    for group in dict.fromkeys(row["group"] for row in rows):
-        lines = []
-        for row in [row for row in rows if row["group"] == group]:
-            value, low, high = (cell_text(row[name], row["digits"]) for name in ("value", "low", "high"))
-            cells = [row["title"], value, "–" if row["low"] is None else f"{low} to {high}", row["better"]]
-            sentence = f'<td style="white-space: normal">{escape(row["meaning"])}</td>'
-            lines.append(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}{sentence}</tr>")
-        head = "".join(f"<th>{title}</th>" for title in ("", "value", "95 % interval", "better", "what it says"))
-        note = f"<p>{escape(oracle_note(results))}</p>" if group in RESTS_ON_THE_ORACLE else ""
-        table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
-        yield text_part(group, f'{note}<div class="table">{table}</div>')
+def summary_sections(results: Mapping[str, Any]) -> Iterator[Section]:
+    """Tables of the summary, one per group."""
+    measures = results["summary"]
+    for group in dict.fromkeys(measure["group"] for measure in measures):
+        rows = []
+        for measure in (measure for measure in measures if measure["group"] == group):
+            value, low, high = (cell_text(measure[name], measure["digits"]) for name in ("value", "low", "high"))
+            interval = "–" if measure["low"] is None else f"{low} to {high}"
+            rows.append({**measure, "value": value, "interval": interval})
+        note = oracle_note(results) if group in RESTS_ON_THE_ORACLE else ""
+        yield Section(group, render("evaluation/templates/summary.html", rows=rows, note=note))
 
 
 def oracle_note(results: Mapping[str, Any]) -> str:
@@ -90,7 +89,7 @@ def oracle_note(results: Mapping[str, Any]) -> str:
     return f"Judged by an oracle that never met the model; it reads {share:.1%} of the labels of real inputs rightly{blurred}."
 
 
-def label_parts(results: Mapping[str, Any]) -> Iterator[str]:
+def label_sections(results: Mapping[str, Any]) -> Iterator[Section]:
     """Tables label by label."""
     tables = {
         "Classification by label": (
@@ -188,7 +187,7 @@ def label_parts(results: Mapping[str, Any]) -> Iterator[str]:
         rows = find(results, path)
         if rows:
             note = f" {oracle_note(results)}" if "oracle" in sentence and not path.startswith("oracle") else ""
-            yield table_part(title, sentence + note, label_table(rows, columns))
+            yield table_section(title, sentence + note, label_table(rows, columns))
 
 
 def label_table(rows: Mapping[str, Mapping[str, Any]], columns: Mapping[str, str] | None) -> pd.DataFrame:
@@ -206,12 +205,9 @@ def value_of(found: Any) -> Any:
     return float("nan") if value is None else value
 
 
-def closing_part(results: Mapping[str, Any]) -> str:
-    """What was not measured, and on how many rows the rest was."""
-    skipped = "".join(
-        f"<p>Not measured: {escape(name)}, for {escape(reason)}.</p>" for name, reason in results["skipped"].items()
-    )
+def closing_section(results: Mapping[str, Any]) -> Section:
+    """What was not measured, and the limits and seconds of what was."""
+    skipped = [f"Not measured: {name}, for {reason}." for name, reason in results["skipped"].items()]
     counts = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in results["settings"].items())
     seconds = ", ".join(f"{name.replace('_', ' ')} {value:.0f}" for name, value in results["seconds"].items() if value >= 0.5)
-    text = f"<p>Upper limits of counts: {escape(counts)}.</p><p>Seconds: {escape(seconds)}.</p>"
-    return text_part("How it was measured", skipped + text)
+    return Section("How it was measured", paragraphs([*skipped, f"Upper limits of counts: {counts}.", f"Seconds: {seconds}."]))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from ccvae.data.dataset import Dataset
 from ccvae.data.loaders.batches import SplitBatches
-from ccvae.drawing.html import figure_part, page, table_part, text_part
+from ccvae.drawing.html import Section, figure_section, page, paragraphs, render, table_section
 from ccvae.labels import Continuous
 from ccvae.model.bound import bound
 from ccvae.model.ccvae import CCVAE
@@ -28,32 +27,32 @@ __all__ = ["bound_table", "label_table", "write_report"]
 
 
 def write_report(
-    folder: str | Path, model: CCVAE | None = None, data: Dataset | None = None, parts: Sequence[str] = ()
+    folder: str | Path, model: CCVAE | None = None, data: Dataset | None = None, sections: Sequence[Section] = ()
 ) -> Path:
-    """Write a run's `report.html`: its figures, its metrics, and its settings.
+    """Write a run's `report.html`: its figures, metrics and settings.
 
     Args:
-        folder: the run folder; its `figures/` are shown, those that `ccvae.reports.figures` draws first.
+        folder: the run folder; its `figures/` are shown, those of `ccvae.reports.figures` first.
         model: the run's model; without model and data, the report has no metrics.
         data: the run's data.
-        parts: further parts, shown after the metrics.
+        sections: further sections, shown after the metrics.
 
     Returns:
-        The page's file.
+        Path of the page.
     """
     folder = Path(folder)
     figures = sorted((folder / "figures").glob("*.png"), key=lambda path: (place(path.stem), path.stem))
-    shown = [figure_part(path) for path in figures]
+    shown = [figure_section(path) for path in figures]
     subtitle = ""
     if model is not None and data is not None:
         subtitle = described(model, data)
-        shown += metrics_parts(model, data)
-    shown += parts
+        shown += metrics_sections(model, data)
+    shown += sections
     settings = folder / CONFIG
     if settings.exists():
-        notes = "" if data is None else "".join(f"<p>{escape(note)}</p>" for note in data.notes)
-        text = escape(settings.read_text(encoding="utf-8"))
-        shown.append(text_part("Settings", f"{notes}<details><summary>{CONFIG}</summary><pre>{text}</pre></details>"))
+        text = settings.read_text(encoding="utf-8")
+        notes = () if data is None else data.notes
+        shown.append(Section("Settings", render("reports/templates/settings.html", notes=notes, name=CONFIG, text=text)))
     with writing(folder / "report.html") as path:
         path.write_text(page(folder.resolve().name, shown, subtitle), encoding="utf-8")
     return folder / "report.html"
@@ -62,16 +61,17 @@ def write_report(
 # ---------------------------------------------------------------------- metrics
 
 
-def metrics_parts(model: CCVAE, data: Dataset) -> list[str]:
-    """Parts that show how well a model does on rows that it was not trained on."""
+def metrics_sections(model: CCVAE, data: Dataset) -> list[Section]:
+    """Metrics on rows that the model was not trained on."""
     held_out = [split for split in ("validation", "test") if len(data.splits[split])]
     if not held_out:
-        return [text_part("Metrics", "<p>All rows were trained on; there is none to measure on.</p>")]
+        return [Section("Metrics", paragraphs(["All rows were used for training; there are none to measure on."]))]
     sentence = (
-        "Mean over the rows of a split, in nats; higher is better. The total is the lower bound on log p(x, y), the sum of "
-        "the others; its size depends on the likelihood's scale, so compare runs on the same data and likelihood only."
+        "Mean over the rows of a split, in nats per row; higher is better. The total is the lower bound on log p(x, y), the "
+        "sum of the other columns. Its size depends on the likelihood's scale, so compare only runs with the same data and "
+        "likelihood."
     )
-    parts = [table_part("The bound", sentence, bound_table(model, data, held_out), digits=1)]
+    sections = [table_section("The bound", sentence, bound_table(model, data, held_out), digits=1)]
     split = held_out[-1]
     table = label_table(model, data, split)
     shown = ["balanced accuracy", "accuracy", "majority", "labelled", "observed", "kind"]
@@ -79,21 +79,21 @@ def metrics_parts(model: CCVAE, data: Dataset) -> list[str]:
     numbers = table[table["kind"] == Continuous.kind][["labelled", "observed", "error", "error of the mean"]]
     if len(discrete):
         sentence = (
-            f"On the {split} split. Accuracy is the share of rows on which the most probable value is the observed one; "
-            "majority is what always saying the most frequent value would reach. Balanced accuracy counts all values alike: "
-            "always saying the same would reach 1 divided by their number. Labelled: training rows that bear the label; "
-            "observed: rows that it was measured on."
+            f"On the {split} split. Accuracy: fraction of rows whose most probable value is the observed one. Majority: "
+            "accuracy of always predicting the most frequent value. Balanced accuracy: mean of the accuracies of the "
+            "values, so always predicting the same value reaches 1 / (number of values). Labelled: training rows with this "
+            "label. Observed: rows it was measured on."
         )
         mean = pd.DataFrame(discrete[shown[:3]].mean().to_dict() | {"kind": ""}, index=["mean"])
         table = pd.concat([discrete.astype({"labelled": "Int64", "observed": "Int64"}), mean]).rename_axis("label")
-        parts.append(table_part("Label accuracy", sentence, table, bars=shown[:2], summary=True))
+        sections.append(table_section("Label accuracy", sentence, table, bars=shown[:2], summary=True))
     if len(numbers):
         sentence = (
             f"On the {split} split: mean absolute error of the predicted mean, in the label's own unit, beside that of "
-            "always saying the mean of the labelled training rows."
+            "always predicting the mean of the labelled training rows."
         )
-        parts.append(table_part("Numbers", sentence, numbers))
-    return parts
+        sections.append(table_section("Numbers", sentence, numbers))
+    return sections
 
 
 def bound_table(model: CCVAE, data: Dataset, splits: Sequence[str] = ("validation", "test"), seed: int = 0) -> pd.DataFrame:
