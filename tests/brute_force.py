@@ -33,14 +33,14 @@ class LinearEncoder(nn.Module):
         return self.affine(x)
 
 
-def tiny_model(kinds, block_dim=1, style=1, seed=0, likelihood="normal", spread=1.0):
+def tiny_model(kinds, block_dim=1, style=1, seed=0, likelihood="normal", spread=1.0, neutral_style=False):
     """A float64 model of one number with linear networks and random parameters everywhere."""
     torch.manual_seed(seed)
     space = LabelSpace(tuple(KINDS[kind] for kind in kinds))
     sizes = block_dim if isinstance(block_dim, dict) else dict.fromkeys(space.names, block_dim)
     least = {label.name: len(label.values) - 1 if label.kind == "categorical" else 1 for label in space}
     latent = style + sum(max(sizes.get(name, 1), least[name]) for name in space.names)
-    config = ModelConfig(latent_dim=latent, block_dim=sizes, likelihood=likelihood, scale=0.7)
+    config = ModelConfig(latent_dim=latent, block_dim=sizes, likelihood=likelihood, scale=0.7, neutral_style=neutral_style)
     model = CCVAE(space, (1,), config, encoder=LinearEncoder(latent), decoder=nn.Linear(latent, 1)).double()
     with torch.no_grad():
         for parameter in model.parameters():
@@ -125,14 +125,36 @@ def log_likelihood(model, z, x):
     return Normal(model.decoder(z)[:, 0], scale).log_prob(x)
 
 
+def posterior(model, x):
+    """Means and deviations of q(z|x) of one row."""
+    mu, raw = model.encoder(x.reshape(1, 1)).reshape(2, -1)
+    if model.neutral_style:
+        z = mu.clone()
+        for label, latents in zip(model.space, model.block_slices, strict=True):
+            z[latents] = neutral_block(model, label)
+        neutralised = model.decoder(z[None])
+        again, raw_again = model.encoder(neutralised).reshape(2, -1)
+        mu, raw = (torch.cat([blocks[: model.style.start], style[model.style]]) for blocks, style in ((mu, again), (raw, raw_again)))
+    return mu, torch.nn.functional.softplus(raw).clamp_min(1e-3)
+
+
+def neutral_block(model, label):
+    """The mean of p(z_i|y_i): of an absent binary label, over p(y_i) of a categorical one, at the mean of a continuous one."""
+    block, position = find_block(model, model.space.index(label.name))
+    if label.kind == "continuous":
+        return block.prior_loc[position]
+    if label.kind == "binary":
+        return block.prior_loc[position, 0]
+    return sum(share * loc for share, loc in zip(label.prior, block.prior_loc[position], strict=True))
+
+
 @torch.no_grad()
 def dense_terms(model, x, y, points=41):
     """L(x, y_O) of one row, by the definition: an expectation under q(z|x) with the weight q(y_O|z_c) / q(y_O|x), over all
     combinations of missing values. The reconstruction, and all else.
     """
     latent = model.config.latent_dim
-    mu, raw = model.encoder(x.reshape(1, 1)).reshape(2, latent)
-    sigma = torch.nn.functional.softplus(raw).clamp_min(1e-3)
+    mu, sigma = posterior(model, x)
     noise, log_mass = grid(latent, points)
     z = mu + sigma * noise
     log_q_z = Normal(mu, sigma).log_prob(z).sum(-1)

@@ -17,7 +17,7 @@ WRONG = [
     (ModelConfig, "width", 0, "width: expected a whole number, at least 1, found 0"),
     (ModelConfig, "block_dim", 0, "block_dim of every label: expected a whole number, at least 1, found 0"),
     (ModelConfig, "block_dim", {"hat": 2, "hair": -1}, "block_dim of hair: expected a whole number, at least 1, found -1"),
-    (ModelConfig, "network", "vgg", "network: expected one of auto, conv, paper, resnet, mlp, found 'vgg'"),
+    (ModelConfig, "network", "vgg", "network: expected one of auto, attentive, conv, paper, resnet, mlp, found 'vgg'"),
     (ModelConfig, "likelihood", "gauss", "likelihood: expected one of laplace, normal, bernoulli, found 'gauss'"),
     (ModelConfig, "dropout", 1.0, "dropout: expected a number at least 0 and below 1, found 1.0"),
     (ModelConfig, "dropout", -0.1, "dropout: expected a number at least 0 and below 1, found -0.1"),

@@ -41,7 +41,7 @@ from ccvae.config import DataConfig  # the only class used here that no `__all__
 HERE = Path(__file__).parent
 SNAPSHOT = HERE / "public_api.json"
 PACKAGES = (ccvae, ccvae.data, ccvae.evaluation)
-NETWORKS = {"conv": (3, 16, 16), "paper": (3, 32, 32), "resnet": (3, 16, 16), "mlp": (6,)}
+NETWORKS = {"attentive": (3, 16, 16), "conv": (3, 16, 16), "paper": (3, 32, 32), "resnet": (3, 16, 16), "mlp": (6,)}
 SPACE = ccvae.LabelSpace(
     (
         ccvae.Binary("on", prior=0.3),

@@ -11,7 +11,7 @@ from typing import Any
 
 __all__ = ["READERS", "DataConfig", "EvaluationConfig", "ModelConfig", "TrainConfig"]
 
-NETWORKS = ("conv", "paper", "resnet", "mlp")
+NETWORKS = ("attentive", "conv", "paper", "resnet", "mlp")
 ESTIMATORS = ("exact", "paper")
 PRECISIONS = ("32-true", "64-true", "bf16-mixed", "16-mixed")
 READERS = ("avatars", "image_folder", "celeba", "chexpert", "fashion_mnist", "mnist", "digits", "table", "hugging_face")
@@ -26,9 +26,12 @@ class ModelConfig:
             for the blocks and 32 dimensions of style.
         block_dim: size of each label's block: one number for all labels, or numbers by label name (others then get the
             smallest that fits). A categorical label of C classes gets C − 1 at least.
-        network: encoder and decoder: "conv", "paper" or "resnet" for images, "mlp" for vectors and small images; "auto" is
-            conv for images and mlp for vectors.
+        network: encoder and decoder: "attentive" for images (every label attends to where it shows, and paints maps of its
+            own) and for vectors (labels and style have networks of their own); "conv", "paper" or "resnet" for images; "mlp" for
+            vectors and small images; "auto" is conv for images and mlp for vectors.
         width: channels of the first convolution, or units of a hidden layer divided by eight.
+        neutral_style: read the style from the input with all labels neutralised, so that how labels show is kept in their own
+            blocks (see `ccvae.model.latent_model.LatentModel.passes`). None does so with the network "attentive".
         encoder: your own encoder as "package.module:Class", called with the input shape and `2 * latent_dim`.
         decoder: your own decoder as "package.module:Class", called with `latent_dim` and the output shape.
         dropout: probability with which the encoder's last features are dropped in training.
@@ -48,6 +51,7 @@ class ModelConfig:
     likelihood: str = "laplace"
     scale: float | None = None
     learn_scale: bool = False
+    neutral_style: bool | None = None
 
     def __post_init__(self) -> None:
         check_choice("network", self.network, ("auto", *NETWORKS))

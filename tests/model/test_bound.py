@@ -33,9 +33,9 @@ def _float64():
 
 
 @pytest.mark.parametrize(("kinds", "block_dim"), MODELS)
-@pytest.mark.parametrize("seed", [0, 1])
-def test_exact_bound_equals_brute_force_for_every_pattern(kinds, block_dim, seed):
-    model = tiny_model(kinds, block_dim, seed=seed, spread=0.4)
+@pytest.mark.parametrize(("seed", "neutral_style"), [(0, False), (1, False), (2, True)])
+def test_exact_bound_equals_brute_force_for_every_pattern(kinds, block_dim, seed, neutral_style):
+    model = tiny_model(kinds, block_dim, seed=seed, spread=0.4, neutral_style=neutral_style)
     x = torch.tensor(0.8)
     points = 61 if model.config.latent_dim < 4 else 31
     for y in missing_patterns(model, seed):

@@ -44,6 +44,8 @@ class Bound:
         log_q_y: log q(y_i|x) of each label, `(batch, labels)`, 0 where missing; its sum is the classification term. None from
             the paper's estimator, which estimates the sum only.
         posterior: q(z|x).
+        first_pass: what was read before the style was read from the neutralised input (see `LatentModel.passes`); the posterior
+            itself where it is not.
     """
 
     reconstruction: Tensor
@@ -52,6 +54,7 @@ class Bound:
     classification: Tensor
     log_q_y: Tensor | None = None
     posterior: Normal | None = None
+    first_pass: Normal | None = None
 
     @property
     def total(self) -> Tensor:
@@ -120,7 +123,7 @@ def exact_bound(
 ) -> Bound:
     """The bound with one sample of z for the reconstruction; all other terms are integrals, without samples."""
     shard = shard or Shard(len(x))
-    posterior = model.posterior(x)
+    first, posterior = model.passes(x)
     mu, sigma = posterior.loc, posterior.scale
     noise = mu.new_empty(shard.total, mu.shape[1]).normal_(generator=generator)[shard.rows]
     uniform = mu.new_empty(shard.total, y.shape[1]).uniform_(generator=generator)[shard.rows]
@@ -139,6 +142,7 @@ def exact_bound(
         classification=log_q_y.sum(-1),
         log_q_y=log_q_y,
         posterior=posterior,
+        first_pass=first,
     )
 
 
@@ -157,7 +161,7 @@ def paper_bound(
     Missing discrete labels are enumerated one by one, missing continuous labels are sampled. It is here for comparison.
     """
     shard = shard or Shard(len(x))
-    posterior = model.posterior(x)
+    first, posterior = model.passes(x)
     noise = posterior.loc.new_empty(shard.total, posterior.loc.shape[1]).normal_(generator=generator)[shard.rows]
     z = posterior.loc + posterior.scale * noise
     many = z.new_empty(PAPER_SAMPLES, shard.total, z.shape[1]).normal_(generator=generator)[:, shard.rows]
@@ -188,6 +192,7 @@ def paper_bound(
         style=weight * log_style.sum(-1),
         classification=log_q_y,
         posterior=posterior,
+        first_pass=first,
     )
 
 

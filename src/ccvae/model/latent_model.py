@@ -9,10 +9,10 @@ The five distributions of the model, and nothing of files or loops:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, cast
 
 import numpy as np
 import pandas as pd
@@ -27,7 +27,9 @@ from ccvae.labels import LabelSpace
 from ccvae.model.calibration import Calibration, Threshold, decide, tempered
 from ccvae.model.label_blocks.base import LabelBlocks
 from ccvae.model.label_blocks.layout import block_slices, build_blocks
+from ccvae.model.networks.attention import LabelAttention
 from ccvae.model.networks.networks import Decoder, Encoder, build_decoder, build_encoder
+from ccvae.model.networks.separate import Part, SeparateEncoder
 
 __all__ = ["LatentModel", "evaluating", "full"]
 
@@ -96,8 +98,11 @@ class LatentModel(nn.Module):
         for column, block in enumerate(self.block_slices):
             owner[block] = column
         self.register_buffer("owner", owner, persistent=False)
-        self.encoder = encoder if encoder is not None else build_encoder(self.config, self.input_shape)
-        self.decoder = decoder if decoder is not None else build_decoder(self.config, self.input_shape)
+        sizes = [block.stop - block.start for block in self.block_slices]
+        self.encoder = encoder if encoder is not None else build_encoder(self.config, self.input_shape, sizes)
+        self.decoder = decoder if decoder is not None else build_decoder(self.config, self.input_shape, sizes)
+        wanted = self.config.neutral_style
+        self.neutral_style = isinstance(self.encoder, SeparateEncoder) if wanted is None else wanted
         image = len(self.input_shape) == 3
         scale = self.config.scale or (1.0 if self.config.likelihood == "bernoulli" or not image else IMAGE_SCALE)
         self.likelihood_of = build_likelihood(self.config.likelihood, image, scale, self.config.learn_scale)
@@ -121,8 +126,46 @@ class LatentModel(nn.Module):
 
     def posterior(self, x: Tensor) -> Normal:
         """q(z|x) of inputs `(batch, *input_shape)`: Normal over `(batch, latent_dim)`."""
-        mu, raw_sigma = full(self.encoder(x)).chunk(2, -1)
-        return Normal(mu, softplus(raw_sigma).clamp_min(SMALLEST_SCALE), validate_args=False)
+        return self.passes(x)[1]
+
+    def passes(self, x: Tensor) -> tuple[Normal, Normal]:
+        """What is read from inputs in a first pass, and q(z|x), which is the same without `neutral_style`.
+
+        With it, blocks are those of the first pass, and the style is read in a second one, from the neutralised input: what the
+        decoder shows if every label is neutral and the style is that of the first pass. How a label shows can then reach the
+        decoder through the label's block only. Both passes depend on x alone, so q(z|x) is an ordinary posterior, and the bound
+        stays exact. No gradient passes through the neutralised input: it would be taught to carry in secret what it must not.
+        """
+        first = self.read(x)
+        if not self.neutral_style or self.style.start == self.style.stop:
+            return first, first
+        neutral = self.neutralised(first.loc)
+        with evaluating(cast(nn.Module, self.encoder)):
+            second = self.read(neutral, "style")
+        start = self.style.start
+        loc, scale = torch.cat([first.loc[:, :start], second.loc], 1), torch.cat([first.scale[:, :start], second.scale], 1)
+        return first, Normal(loc, scale, validate_args=False)
+
+    def read(self, x: Tensor, part: Part = "all") -> Normal:
+        """What the encoder reads from inputs in one pass: Normal over the whole latent vector, or one part of it."""
+        if isinstance(self.encoder, SeparateEncoder):
+            output = self.encoder(x, part)
+        else:
+            output = self.encoder(x)
+        loc, raw_scale = full(output).chunk(2, -1)
+        if part != "all" and not isinstance(self.encoder, SeparateEncoder):
+            columns = self.style if part == "style" else slice(0, self.style.start)
+            loc, raw_scale = loc[:, columns], raw_scale[:, columns]
+        return Normal(loc, softplus(raw_scale).clamp_min(SMALLEST_SCALE), validate_args=False)
+
+    @torch.no_grad()
+    def neutralised(self, z: Tensor) -> Tensor:
+        """Inputs that the decoder expects of latents `(batch, latent_dim)` whose labels are all neutral."""
+        z = z.clone()
+        for block in self.label_blocks():
+            z[:, block.latents] = block.neutral().to(z.dtype)
+        with evaluating(cast(nn.Module, self.decoder)):
+            return self.likelihood_of.mean(full(self.decoder(z)))
 
     def conditional_prior(self, y: Tensor) -> Normal:
         """p(z|y) of labels `(batch, labels)`, none missing: Normal over `(batch, latent_dim)`, standard in the style."""
@@ -194,11 +237,37 @@ class LatentModel(nn.Module):
 
     def encode(self, images: Any) -> Normal:
         """q(z|x) of images (see `inputs`), in evaluation mode, without gradients, a few rows at a time."""
+        return self.in_chunks(self.posterior, images)
+
+    def in_chunks(self, read: Callable[[Tensor], Normal], images: Any) -> Normal:
+        """What is read from images (see `inputs`), in evaluation mode, without gradients, a few rows at a time."""
         x = self.inputs(images)
         with evaluating(self), torch.no_grad():
-            parts = [self.posterior(chunk) for chunk in x.split(self.rows_at_once)]
+            parts = [read(chunk) for chunk in x.split(self.rows_at_once)]
         loc, scale = (torch.cat([getattr(part, name) for part in parts]) for name in ("loc", "scale"))
         return Normal(loc, scale, validate_args=False)
+
+    def attention(self, images: Any) -> Tensor:
+        """Where in images (see `inputs`) each label is looked for, whether it is present or not.
+
+        Returns:
+            Maps `(rows, labels, height, width)`, each with sum 1: the mean over a label's attention heads.
+
+        Raises:
+            ValueError: the encoder has no attention, as only the network "attentive" has for images.
+
+        >>> maps = model.attention(images)  # doctest: +SKIP
+        >>> maps[0, model.space.index("Eyeglasses")].max()  # doctest: +SKIP
+        """
+        labels = self.encoder.labels if isinstance(self.encoder, SeparateEncoder) else None
+        if not isinstance(labels, LabelAttention):
+            raise ValueError(
+                f"attention: network {self.config.network!r} has none for inputs of shape {self.input_shape}; "
+                "train a model of images with network attentive"
+            )
+        x = self.inputs(images)
+        with evaluating(self), torch.no_grad():
+            return torch.cat([labels.maps(chunk) for chunk in x.split(self.rows_at_once)])
 
     def decode(self, z: Tensor) -> Tensor:
         """Expected inputs `(rows, *input_shape)` of latents `(rows, latent_dim)`, in evaluation mode, without gradients."""
@@ -213,14 +282,14 @@ class LatentModel(nn.Module):
             calibrated: apply the temperatures that training fitted on held-out labelled rows (see `ccvae.model.calibration`).
                 False gives the exact q(y|x) of the bound; so does True if nothing was held out.
         """
-        exact = self.proba_of(self.encode(images))
+        exact = self.proba_of(self.in_chunks(lambda x: self.read(x, "labels"), images))
         if not calibrated or self.calibration is None:
             return exact
         return tempered(exact, self.calibration.temperatures, self.space)
 
     @torch.no_grad()
     def proba_of(self, posterior: Normal) -> pd.DataFrame:
-        """q(y|x) of posteriors `(rows, latent_dim)`, exact, in the columns of `predict_proba`."""
+        """q(y|x) of posteriors, of which only the labels' blocks are needed, exact, in the columns of `predict_proba`."""
         columns: dict[int, np.ndarray] = {}
         for block in self.label_blocks():
             chunks = zip(posterior.loc.split(self.rows_at_once), posterior.scale.split(self.rows_at_once), strict=True)

@@ -31,7 +31,7 @@ from ccvae.storage.atomic import writing
 from ccvae.storage.run_folder import check_free
 from ccvae.training.callbacks import STEPS_BETWEEN_LOOKS, EpochTable, Interrupted, InterruptKeeper, checkpoints
 from ccvae.training.compilation import compiled
-from ccvae.training.intervention_losses import kept_elsewhere, misreading
+from ccvae.training.intervention_losses import between_passes, kept_elsewhere, misreading
 from ccvae.training.optimizer import decayed_names, optimiser
 from ccvae.training.training_metrics import TERMS, label_hits, term_sums, wide
 
@@ -104,6 +104,8 @@ class Training(lightning.LightningModule):
         """The weighted terms of `ccvae.training.intervention_losses`: `(batch,)`."""
         assert result.posterior is not None
         terms = torch.zeros_like(result.total)
+        if self.model.neutral_style and result.first_pass is not None:
+            terms = terms + between_passes(self.model, result.first_pass, result.posterior)
         if self.config.elsewhere_weight > 1:
             weight = self.kl_weight() * (self.config.elsewhere_weight - 1)
             terms = terms + weight * kept_elsewhere(self.model, result.posterior, y)

@@ -1,4 +1,4 @@
-"""Two terms beside the bound that make edits do what they say; neither is the paper's, and both leave the bound as it is.
+"""Terms beside the bound that make edits do what they say; none is the paper's, and all leave the bound as it is.
 
 The bound asks that blocks and style together explain an image. It does not ask that the decoder shows a block which has been
 changed (it never meets one in training), nor in which part of the latent vector it is kept how a label shows.
@@ -7,6 +7,8 @@ changed (it never meets one in training), nor in which part of the latent vector
   Only the decoder learns from it; the encoder is that of real images, and cannot agree upon signs with the decoder.
 - `kept_elsewhere`: nats kept outside the blocks of labels that hold. Where they cost more, how a label shows moves into its own
   block: the only place that is idle whenever the label does not hold.
+- `between_passes`: where the style is read from the neutralised input, that of the first pass, which the neutralised input is
+  painted with, should be the same.
 """
 
 from __future__ import annotations
@@ -26,12 +28,17 @@ from ccvae.model.interventions import draw_labels
 from ccvae.model.label_blocks.binary import BinaryBlocks
 from ccvae.model.latent_model import LatentModel, evaluating, full
 
-__all__ = ["kept_elsewhere", "misreading"]
+__all__ = ["between_passes", "kept_elsewhere", "misreading"]
 
 CHANGED = 2.5
 """Labels changed in an image on average, at most half of them."""
 REST = 0.3
 """How much the reading of an unchanged latent counts beside that of a changed one."""
+REAL = 0.6
+"""Share of rows whose changed blocks are other rows' own, not drawn from p(z|y)."""
+REAL_SPREAD = 0.3
+"""Deviation of the noise on such a block, as a share of its posterior's."""
+SMALLEST_DEVIATION = 0.3
 
 
 def misreading(
@@ -69,6 +76,21 @@ def misreading(
 
     with evaluating(cast(nn.Module, model.encoder)):
         return by_input_alone(distance, images)
+
+
+def between_passes(model: LatentModel, first: Normal, posterior: Normal) -> Tensor:
+    """How far the style of the first pass is from that of q(z|x), from which only the former learns: `(batch,)`.
+
+    In deviations of q(z_s|x), taken to be at least `SMALLEST_DEVIATION`; squared where small and absolute where large (Huber).
+
+    Args:
+        model: the model.
+        first: what was read in the first pass.
+        posterior: q(z|x).
+    """
+    wanted, deviation = posterior.loc[:, model.style].detach(), posterior.scale[:, model.style].detach()
+    deviation = deviation.clamp_min(SMALLEST_DEVIATION)
+    return smooth_l1_loss(first.loc[:, model.style] / deviation, wanted / deviation, reduction="none").sum(-1)
 
 
 def by_input_alone(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

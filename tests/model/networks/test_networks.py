@@ -182,8 +182,8 @@ def test_networks_that_are_not_there(path, reason):
         ((3, 64, 257), {}, r"sides from 16 to 256, not 64×257; resize them"),
         ((64, 64), {}, r"inputs must be \(channels, height, width\) or \(features,\), not \(64, 64\)"),
         ((), {}, r"inputs must be \(channels, height, width\)"),
-        ((20,), {"network": "conv"}, "network 'conv' is for images; for vectors of 20 features choose mlp"),
-        ((20,), {"network": "paper"}, "network 'paper' is for images; for vectors of 20 features choose mlp"),
+        ((20,), {"network": "conv"}, "network 'conv' is for images; for vectors of 20 features choose attentive or mlp"),
+        ((20,), {"network": "paper"}, "network 'paper' is for images; for vectors of 20 features choose attentive or mlp"),
         ((3, 50, 50), {"network": "paper"}, "needs sides divisible by 16, not 50×50; choose conv"),
     ],
 )

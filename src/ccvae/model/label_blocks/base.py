@@ -94,6 +94,12 @@ class LabelBlocks(nn.Module, ABC):
         """p(z_i|y_i) of observed labels `(…, labels)`: Normal over `(…, labels, d)`."""
 
     @abstractmethod
+    def neutral(self) -> Tensor:
+        """Blocks that say nothing of how a label shows, `(labels, d)`: the mean of p(z_i|y_i) of an absent binary label; over
+        the classes of a categorical one, by p(y_i); at the mean of a continuous one.
+        """
+
+    @abstractmethod
     def label_prior(self) -> Sequence[Distribution]:
         """p(y_i), a distribution for each label."""
 
@@ -180,6 +186,10 @@ class DiscreteBlocks(LabelBlocks, ABC):
         labels = torch.arange(y.shape[-1], device=y.device).expand_as(y)
         value = (y + 0.5).floor().long()
         return Normal(self.prior_loc[labels, value], self.prior_scale[labels, value], validate_args=False)
+
+    def neutral(self) -> Tensor:
+        """Mean of the conditional means by p(y_i)."""
+        return (self.log_prior.exp()[..., None] * self.prior_loc).sum(1)
 
     def prior_quantile(self, level: Tensor) -> Tensor:
         """Quantiles of p(y_i): values' numbers."""

@@ -60,6 +60,10 @@ class BinaryBlocks(DiscreteBlocks):
         """p(y_i)."""
         return [Bernoulli(probs=present, validate_args=False) for present in self.log_prior[:, 1].exp()]
 
+    def neutral(self) -> Tensor:
+        """The conditional mean where the label is absent."""
+        return self.prior_loc[:, 0]
+
     def toward(self, y: Tensor) -> Tensor:
         """±w."""
         return self.weight * torch.where(y >= 0.5, 1.0, -1.0).to(self.weight.dtype)[..., None]

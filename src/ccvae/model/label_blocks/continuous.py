@@ -101,6 +101,10 @@ class ContinuousBlocks(LabelBlocks):
         loc = self.prior_slope * self.standardised(y)[..., None] + self.prior_loc
         return Normal(loc, self.prior_scale.expand_as(loc), validate_args=False)
 
+    def neutral(self) -> Tensor:
+        """The conditional mean at the mean of p(y_i)."""
+        return self.prior_loc
+
     def toward(self, y: Tensor) -> Tensor:
         """w, away from the mean of p(y_i): stronger is further out."""
         return self.weight * torch.where(y >= self.prior_mean, 1.0, -1.0).to(self.weight.dtype)[..., None]

@@ -17,7 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from ccvae.config import ModelConfig
+from ccvae.model.networks.attention import LabelAttention
 from ccvae.model.networks.layers import CoveringConv2d, DoublingConvTranspose2d, SpreadingConvTranspose2d
+from ccvae.model.networks.painting import PaintingDecoder
+from ccvae.model.networks.separate import SeparateEncoder
+from ccvae.model.networks.stages import channels_of, convolution, doubling, map_sizes, stages_to
 
 __all__ = ["Decoder", "Encoder", "build_decoder", "build_encoder"]
 
@@ -44,8 +48,14 @@ class Decoder(Protocol):
         ...
 
 
-def build_encoder(config: ModelConfig, shape: Sequence[int]) -> nn.Module:
-    """Encoder of a configuration, for inputs of a shape.
+def build_encoder(config: ModelConfig, shape: Sequence[int], sizes: Sequence[int] = ()) -> nn.Module:
+    """Encoder of a configuration.
+
+    Args:
+        config: the configuration, with a `latent_dim`.
+        shape: of one input.
+        sizes: dimensions of each label's block, which come first in the latent vector; needed by networks in which labels have
+            parts of their own.
 
     Raises:
         ValueError: the shape is neither (channels, height, width) with sides from 16 to 256 nor (features,), or the network
@@ -53,17 +63,17 @@ def build_encoder(config: ModelConfig, shape: Sequence[int]) -> nn.Module:
     """
     if config.encoder is not None:
         return custom(config.encoder)(tuple(shape), 2 * config.latent_dim)
-    return build_networks(config, tuple(shape))[0]
+    return build_networks(config, tuple(shape), sizes)[0]
 
 
-def build_decoder(config: ModelConfig, shape: Sequence[int]) -> nn.Module:
-    """Decoder of a configuration, for inputs of a shape; errors as `build_encoder`'s."""
+def build_decoder(config: ModelConfig, shape: Sequence[int], sizes: Sequence[int] = ()) -> nn.Module:
+    """Decoder of a configuration; arguments and errors as `build_encoder`'s."""
     if config.decoder is not None:
         return custom(config.decoder)(config.latent_dim, tuple(shape))
-    return build_networks(config, tuple(shape))[1]
+    return build_networks(config, tuple(shape), sizes)[1]
 
 
-def build_networks(config: ModelConfig, shape: tuple[int, ...]) -> tuple[nn.Module, nn.Module]:
+def build_networks(config: ModelConfig, shape: tuple[int, ...], sizes: Sequence[int] = ()) -> tuple[nn.Module, nn.Module]:
     """Encoder and decoder of one of our own networks."""
     image = len(shape) == 3
     if len(shape) not in (1, 3):
@@ -73,9 +83,14 @@ def build_networks(config: ModelConfig, shape: tuple[int, ...]) -> tuple[nn.Modu
             f"images must have sides from {SMALLEST_SIDE} to {LARGEST_SIDE}, not {shape[1]}×{shape[2]}; resize them"
         )
     network = config.network if config.network != "auto" else "conv" if image else "mlp"
-    if not image and network != "mlp":
-        raise ValueError(f"network {network!r} is for images; for vectors of {shape[0]} features choose mlp")
+    if not image and network not in ("attentive", "mlp"):
+        raise ValueError(f"network {network!r} is for images; for vectors of {shape[0]} features choose attentive or mlp")
     latent, width, dropout = config.latent_dim, config.width, config.dropout
+    if network == "attentive":
+        if not sizes:
+            raise ValueError("network 'attentive' has parts for each label: give the sizes of their blocks")
+        networks = attentive_image_networks if image else separate_vector_networks
+        return networks(shape, latent, sizes, width, dropout)
     if network == "paper":
         return paper_networks(shape, latent, dropout)
     if network == "mlp":
@@ -115,42 +130,15 @@ def conv_networks(
     shape: Sequence[int], latent: int, width: int, dropout: float, residual: bool = False
 ) -> tuple[nn.Module, nn.Module]:
     """Strided 3×3 convolutions with batch normalisation down to a map of about 4×4, which is flattened; and its mirror."""
-    channels, height, width_of_image = shape
-    stages = max(1, round(math.log2(min(height, width_of_image) / COARSEST_SIDE)))
-    widths = [channels] + [width * 2 ** min(stage, 2) for stage in range(stages)]
-    sizes = [(height, width_of_image)]
-    for _ in range(stages):
-        sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
-    coarse = widths[-1] * sizes[-1][0] * sizes[-1][1]
-
-    down: list[nn.Module] = []
-    for stage in range(stages):
-        down += [
-            nn.Conv2d(widths[stage], widths[stage + 1], 3, 2, 1, bias=False),
-            nn.BatchNorm2d(widths[stage + 1]),
-            nn.ReLU(inplace=True),
-        ]
-        down += [Residual(widths[stage + 1])] if residual else []
-    encoder = nn.Sequential(
-        *down,
-        nn.Flatten(),
-        nn.Linear(coarse, FEATURES, bias=False),
-        nn.BatchNorm1d(FEATURES),
-        nn.ReLU(inplace=True),
-        nn.Dropout(dropout),
-        nn.Linear(FEATURES, 2 * latent),
-    )
+    encoder = conv_encoder(shape, 2 * latent, width, dropout, residual)
+    stages = stages_to(COARSEST_SIDE, shape[1:])
+    widths, sizes = channels_of(shape[0], width, stages), map_sizes(shape[1:], stages)
     up: list[nn.Module] = []
     for stage in reversed(range(stages)):
         up += [Residual(widths[stage + 1])] if residual else []
-        kernel = (4 - sizes[stage][0] % 2, 4 - sizes[stage][1] % 2)  # 4 doubles a side, 3 doubles it less one
-        last = stage == 0
-        outputs = channels if last else widths[stage]
-        if kernel == (4, 4):
-            up += [DoublingConvTranspose2d(widths[stage + 1], outputs, bias=last)]
-        else:
-            up += [nn.ConvTranspose2d(widths[stage + 1], outputs, kernel, 2, 1, bias=last)]
-        up += [] if last else [nn.BatchNorm2d(widths[stage]), nn.ReLU(inplace=True)]
+        up += [doubling(widths[stage + 1], widths[stage], sizes[stage], bias=stage == 0)]
+        up += [nn.BatchNorm2d(widths[stage]), nn.ReLU(inplace=True)] if stage else []
+    coarse = widths[-1] * math.prod(sizes[-1])
     decoder = nn.Sequential(
         nn.Linear(latent, FEATURES, bias=False),
         nn.BatchNorm1d(FEATURES),
@@ -162,6 +150,45 @@ def conv_networks(
         *up,
     )
     return encoder, decoder
+
+
+def conv_encoder(shape: Sequence[int], outputs: int, width: int, dropout: float, residual: bool = False) -> nn.Module:
+    """Strided 3×3 convolutions with batch normalisation down to a map of about 4×4, and two linear layers."""
+    stages = stages_to(COARSEST_SIDE, shape[1:])
+    widths = channels_of(shape[0], width, stages)
+    down: list[nn.Module] = []
+    for inputs, channels in pairwise(widths):
+        down += convolution(inputs, channels, stride=2)
+        down += [Residual(channels)] if residual else []
+    return nn.Sequential(
+        *down,
+        nn.Flatten(),
+        nn.Linear(widths[-1] * math.prod(map_sizes(shape[1:], stages)[-1]), FEATURES, bias=False),
+        nn.BatchNorm1d(FEATURES),
+        nn.ReLU(inplace=True),
+        nn.Dropout(dropout),
+        nn.Linear(FEATURES, outputs),
+    )
+
+
+def attentive_image_networks(
+    shape: Sequence[int], latent: int, sizes: Sequence[int], width: int, dropout: float
+) -> tuple[nn.Module, nn.Module]:
+    """Labels that look for themselves, with a convolutional encoder of the style beside them; and labels that paint."""
+    style = latent - sum(sizes)
+    labels = LabelAttention(shape, sizes, width, dropout)
+    encoder = SeparateEncoder(labels, conv_encoder(shape, 2 * style, width, 0.0) if style else None)
+    return encoder, PaintingDecoder(shape, sizes, style, width, stages_to(COARSEST_SIDE, shape[1:]))
+
+
+def separate_vector_networks(
+    shape: Sequence[int], latent: int, sizes: Sequence[int], width: int, dropout: float
+) -> tuple[nn.Module, nn.Module]:
+    """One multilayer perceptron for the labels and one for the style; the decoder is that of "mlp"."""
+    hidden, style = HIDDEN_UNITS_A_WIDTH * width, latent - sum(sizes)
+    labels = mlp_encoder(shape, 2 * sum(sizes), hidden, dropout)
+    encoder = SeparateEncoder(labels, mlp_encoder(shape, 2 * style, hidden, 0.0) if style else None)
+    return encoder, mlp_networks(shape, latent, hidden, 0.0)[1]
 
 
 def paper_networks(shape: Sequence[int], latent: int, dropout: float) -> tuple[nn.Module, nn.Module]:
@@ -197,14 +224,20 @@ def paper_networks(shape: Sequence[int], latent: int, dropout: float) -> tuple[n
 
 def mlp_networks(shape: Sequence[int], latent: int, hidden: int, dropout: float) -> tuple[nn.Module, nn.Module]:
     """Two hidden layers with batch normalisation each way."""
-    size = math.prod(shape)
+    encoder = mlp_encoder(shape, 2 * latent, hidden, dropout)
+    decoder = [*mlp_layers(latent, hidden), nn.Linear(hidden, math.prod(shape)), nn.Unflatten(1, tuple(shape))]
+    return encoder, nn.Sequential(*decoder)
 
-    def layers(first: int) -> list[nn.Module]:
-        return [
-            *[nn.Linear(first, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU(inplace=True)],
-            *[nn.Linear(hidden, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU(inplace=True)],
-        ]
 
-    encoder = nn.Sequential(nn.Flatten(), *layers(size), nn.Dropout(dropout), nn.Linear(hidden, 2 * latent))
-    decoder = nn.Sequential(*layers(latent), nn.Linear(hidden, size), nn.Unflatten(1, tuple(shape)))
-    return encoder, decoder
+def mlp_encoder(shape: Sequence[int], outputs: int, hidden: int, dropout: float) -> nn.Module:
+    """Two hidden layers with batch normalisation, and dropout before the outputs."""
+    layers = mlp_layers(math.prod(shape), hidden)
+    return nn.Sequential(nn.Flatten(), *layers, nn.Dropout(dropout), nn.Linear(hidden, outputs))
+
+
+def mlp_layers(inputs: int, hidden: int) -> list[nn.Module]:
+    """Two hidden layers."""
+    return [
+        *[nn.Linear(inputs, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU(inplace=True)],
+        *[nn.Linear(hidden, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU(inplace=True)],
+    ]

@@ -1,0 +1,156 @@
+"""The style read from the input with all labels neutralised: what it sees, what it costs, and who learns from it."""
+
+import pytest
+import torch
+import yaml
+from torch import nn
+from torch.distributions import Normal
+
+from brute_force import KINDS, missing_patterns, posterior, tiny_model
+from ccvae.config import ModelConfig
+from ccvae.labels import Binary, LabelSpace
+from ccvae.model.bound import bound
+from ccvae.model.ccvae import CCVAE, load
+from ccvae.training.intervention_losses import between_passes
+
+SPACE = LabelSpace((KINDS["binary"], KINDS["categorical"], KINDS["continuous"]))
+
+
+class Concatenated(nn.Module):
+    """Decoder whose output is the latent vector, for an encoder that reads it back."""
+
+    def forward(self, z):
+        return z
+
+
+class Copied(nn.Module):
+    """Encoder whose means are its input."""
+
+    def forward(self, x):
+        return torch.cat([x, torch.zeros_like(x)], -1)
+
+
+def copying(latents=6):
+    """A model without loss between inputs and latents."""
+    config = ModelConfig(latent_dim=latents, block_dim=1, likelihood="normal", neutral_style=True)
+    return CCVAE(SPACE, (latents,), config, Copied(), Concatenated())
+
+
+@pytest.mark.parametrize("kinds", [("binary", "other"), ("categorical", "binary"), ("continuous",)])
+def test_posterior_is_what_the_definition_says(kinds):
+    torch.set_default_dtype(torch.float64)
+    try:
+        model = tiny_model(kinds, seed=3, neutral_style=True).eval()
+        x = torch.tensor(0.7)
+        with torch.no_grad():
+            found, (mu, sigma) = model.posterior(x.reshape(1, 1)), posterior(model, x)
+        assert torch.allclose(found.loc[0], mu, atol=1e-12)
+        assert torch.allclose(found.scale[0], sigma, atol=1e-12)
+        assert not torch.allclose(found.loc[0, model.style], model.read(x.reshape(1, 1)).loc[0, model.style])
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_neutral_blocks_of_every_kind():
+    model = tiny_model(("binary", "categorical", "continuous"), block_dim=2)
+    neutral = [block.neutral()[0] for block in sorted(model.label_blocks(), key=lambda block: int(block.columns[0]))]
+    binary, categorical, continuous = sorted(model.label_blocks(), key=lambda block: int(block.columns[0]))
+    assert torch.equal(neutral[0], binary.prior_loc[0, 0])
+    shares = torch.tensor(KINDS["categorical"].prior, dtype=torch.float64)
+    assert torch.allclose(neutral[1], (shares[:, None] * categorical.prior_loc[0]).sum(0))
+    at_mean = continuous.conditional_prior(torch.tensor([[KINDS["continuous"].mean]], dtype=torch.float64)).loc[0, 0]
+    assert torch.allclose(neutral[2], at_mean)
+
+
+def test_style_sees_nothing_of_what_blocks_hold():
+    model = copying()
+    x = torch.randn(5, 6)
+    other = x.clone()
+    other[:, : model.style.start] += 1
+    first, second = model.encode(x), model.encode(other)
+    assert torch.equal(first.loc[:, model.style], second.loc[:, model.style])
+    assert torch.equal(first.loc[:, model.style], x[:, model.style])
+    assert not torch.equal(first.loc[:, : model.style.start], second.loc[:, : model.style.start])
+
+
+def test_bound_s_rows_do_not_meet():
+    torch.manual_seed(0)
+    model = CCVAE(SPACE, (3, 16, 16), ModelConfig(network="attentive", width=4)).double().eval()
+    y, x = missing_patterns(model), torch.rand(8, 3, 16, 16, dtype=torch.float64)
+    together, alone = bound(model, x, y), bound(model, x[2:3], y[2:3])
+    for name in ("labels", "style", "classification"):
+        assert torch.allclose(getattr(together, name)[2:3], getattr(alone, name), atol=1e-9)
+
+
+def test_predictions_need_the_first_pass_only(monkeypatch):
+    model = CCVAE(SPACE, (3, 16, 16), ModelConfig(network="attentive", width=4)).eval()
+    x = torch.rand(4, 3, 16, 16)
+    wanted = model.proba_of(model.encode(x))
+    monkeypatch.setattr(model, "neutralised", None)
+    monkeypatch.setattr(model.encoder, "style", None)
+    assert (model.predict_proba(x) - wanted).abs().to_numpy().max() < 1e-6
+
+
+@pytest.mark.parametrize(("network", "two"), [("attentive", True), ("conv", False), ("auto", False)])
+def test_by_default_attentive_networks_have_it(network, two):
+    assert CCVAE(SPACE, (3, 16, 16), ModelConfig(network=network, width=4)).neutral_style is two
+    assert CCVAE(SPACE, (3, 16, 16), ModelConfig(network=network, width=4, neutral_style=not two)).neutral_style is not two
+
+
+def test_runs_saved_before_read_once(tmp_path):
+    model = CCVAE(SPACE, (3, 16, 16), ModelConfig(network="conv", width=4)).eval()
+    model.save(tmp_path)
+    config = tmp_path / "config.yaml"
+    settings = yaml.safe_load(config.read_text())
+    del settings["model"]["neutral_style"]
+    settings["model"]["network"] = "auto"
+    config.write_text(yaml.safe_dump(settings))
+    loaded, x = load(tmp_path), torch.rand(3, 3, 16, 16)
+    assert loaded.neutral_style is False
+    assert torch.equal(loaded.encode(x).loc, model.encode(x).loc)
+
+
+def test_any_encoder_can_read_twice():
+    model = CCVAE(SPACE, (3, 16, 16), ModelConfig(network="conv", width=4, neutral_style=True)).eval()
+    x = torch.rand(3, 3, 16, 16)
+    with torch.no_grad():
+        first, second = model.passes(x)
+        again = model.read(model.neutralised(first.loc))
+    assert torch.equal(second.loc[:, : model.style.start], first.loc[:, : model.style.start])
+    assert torch.allclose(second.loc[:, model.style], again.loc[:, model.style])
+    assert torch.allclose(second.scale[:, model.style], again.scale[:, model.style])
+
+
+def test_a_model_without_a_style_reads_once():
+    space = LabelSpace((Binary("only"),))
+    model = CCVAE(space, (3, 16, 16), ModelConfig(network="attentive", latent_dim=2, width=4)).eval()
+    first, second = model.passes(torch.rand(2, 3, 16, 16))
+    assert first is second
+    assert model.reconstruct(torch.rand(2, 3, 16, 16)).shape == (2, 3, 16, 16)
+
+
+def test_every_weight_learns_and_statistics_are_those_of_data():
+    torch.manual_seed(0)
+    model = CCVAE(SPACE, (3, 16, 16), ModelConfig(network="attentive", width=4)).train()
+    x, y = torch.rand(8, 3, 16, 16), missing_patterns(model).float()
+    result = bound(model, x, y)
+    (-result.total.mean() + between_passes(model, result.first_pass, result.posterior).mean()).backward()
+    still = [name for name, parameter in model.named_parameters() if parameter.requires_grad and parameter.grad is None]
+    assert not still
+    assert all(int(buffer) == 1 for name, buffer in model.named_buffers() if name.endswith("num_batches_tracked"))
+
+
+def test_distance_between_passes():
+    model = copying()
+    loc = torch.randn(5, 6)
+    posterior = Normal(loc, torch.full((5, 6), 0.1))
+    assert between_passes(model, posterior, posterior).abs().max() == 0
+    moved = loc.clone().requires_grad_()
+    moved_by = moved.clone()
+    moved_by[:, model.style] = moved_by[:, model.style] + 3.0
+    found = between_passes(model, Normal(moved_by, posterior.scale), posterior)
+    styles = model.style.stop - model.style.start
+    assert torch.allclose(found, torch.full((5,), styles * (3.0 / 0.3 - 0.5)))
+    found.sum().backward()
+    assert moved.grad[:, : model.style.start].abs().max() == 0
+    assert moved.grad[:, model.style].abs().min() > 0
