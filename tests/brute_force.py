@@ -134,7 +134,9 @@ def posterior(model, x):
             z[latents] = neutral_block(model, label)
         neutralised = model.decoder(z[None])
         again, raw_again = model.encoder(neutralised).reshape(2, -1)
-        mu, raw = (torch.cat([blocks[: model.style.start], style[model.style]]) for blocks, style in ((mu, again), (raw, raw_again)))
+        mu, raw = (
+            torch.cat([blocks[: model.style.start], style[model.style]]) for blocks, style in ((mu, again), (raw, raw_again))
+        )
     return mu, torch.nn.functional.softplus(raw).clamp_min(1e-3)
 
 

@@ -27,8 +27,8 @@ class ModelConfig:
         block_dim: size of each label's block: one number for all labels, or numbers by label name (others then get the
             smallest that fits). A categorical label of C classes gets C − 1 at least.
         network: encoder and decoder: "attentive" for images (every label attends to where it shows, and paints maps of its
-            own) and for vectors (labels and style have networks of their own); "conv", "paper" or "resnet" for images; "mlp" for
-            vectors and small images; "auto" is conv for images and mlp for vectors.
+            own) and for vectors (labels and style have networks of their own); "conv", "paper" or "resnet" for images; "mlp"
+            for vectors and small images; "auto" is conv for images and mlp for vectors.
         width: channels of the first convolution, or units of a hidden layer divided by eight.
         neutral_style: read the style from the input with all labels neutralised, so that how labels show is kept in their own
             blocks (see `ccvae.model.latent_model.LatentModel.passes`). None does so with the network "attentive".

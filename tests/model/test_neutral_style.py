@@ -8,9 +8,11 @@ from torch.distributions import Normal
 
 from brute_force import KINDS, missing_patterns, posterior, tiny_model
 from ccvae.config import ModelConfig
+from ccvae.data import avatars
 from ccvae.labels import Binary, LabelSpace
 from ccvae.model.bound import bound
 from ccvae.model.ccvae import CCVAE, load
+from ccvae.training.fit import fit
 from ccvae.training.intervention_losses import between_passes
 
 SPACE = LabelSpace((KINDS["binary"], KINDS["categorical"], KINDS["continuous"]))
@@ -154,3 +156,19 @@ def test_distance_between_passes():
     found.sum().backward()
     assert moved.grad[:, : model.style.start].abs().max() == 0
     assert moved.grad[:, model.style].abs().min() > 0
+
+
+def test_at_first_training_reads_once(monkeypatch):
+    """What tells the passes apart is from 15 % of the steps on."""
+    seen = []
+
+    def watched(model, first, posterior):
+        seen.append(first is not posterior)
+        return between_passes(model, first, posterior)
+
+    monkeypatch.setattr("ccvae.training.fit.between_passes", watched)
+    data = avatars(400, size=16, seed=0, validation=20, test=20)
+    model = CCVAE.for_data(data, network="attentive", width=2)
+    fit(model, data, epochs=2, batch_size=30, progress=False, accelerator="cpu")
+    assert seen == [True] * (24 - 4)
+    assert model.neutral_style

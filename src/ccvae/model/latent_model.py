@@ -31,7 +31,7 @@ from ccvae.model.networks.attention import LabelAttention
 from ccvae.model.networks.networks import Decoder, Encoder, build_decoder, build_encoder
 from ccvae.model.networks.separate import Part, SeparateEncoder
 
-__all__ = ["LatentModel", "evaluating", "full"]
+__all__ = ["LatentModel", "evaluating", "full", "reading_once"]
 
 SMALLEST_SCALE = 1e-3
 STYLE_DIMENSIONS = 32
@@ -149,11 +149,10 @@ class LatentModel(nn.Module):
     def read(self, x: Tensor, part: Part = "all") -> Normal:
         """What the encoder reads from inputs in one pass: Normal over the whole latent vector, or one part of it."""
         if isinstance(self.encoder, SeparateEncoder):
-            output = self.encoder(x, part)
-        else:
-            output = self.encoder(x)
-        loc, raw_scale = full(output).chunk(2, -1)
-        if part != "all" and not isinstance(self.encoder, SeparateEncoder):
+            loc, raw_scale = full(self.encoder(x, part)).chunk(2, -1)
+            return Normal(loc, softplus(raw_scale).clamp_min(SMALLEST_SCALE), validate_args=False)
+        loc, raw_scale = full(self.encoder(x)).chunk(2, -1)
+        if part != "all":
             columns = self.style if part == "style" else slice(0, self.style.start)
             loc, raw_scale = loc[:, columns], raw_scale[:, columns]
         return Normal(loc, softplus(raw_scale).clamp_min(SMALLEST_SCALE), validate_args=False)
@@ -318,6 +317,16 @@ class LatentModel(nn.Module):
 def full(output: Tensor) -> Tensor:
     """A network's output in single precision at least: in mixed precision only networks compute with less."""
     return output.to(torch.promote_types(output.dtype, torch.float32))
+
+
+@contextmanager
+def reading_once(model: LatentModel) -> Iterator[None]:
+    """Within, a model reads the style from the input itself, whatever `neutral_style` says."""
+    before, model.neutral_style = model.neutral_style, False
+    try:
+        yield
+    finally:
+        model.neutral_style = before
 
 
 @contextmanager

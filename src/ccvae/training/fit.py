@@ -26,6 +26,7 @@ from ccvae.distributed.processes import ending_together, trainer_of
 from ccvae.model.bound import Bound, bound
 from ccvae.model.calibration import fit_calibration
 from ccvae.model.ccvae import CCVAE
+from ccvae.model.latent_model import reading_once
 from ccvae.model.saving import save
 from ccvae.storage.atomic import writing
 from ccvae.storage.run_folder import check_free
@@ -40,7 +41,9 @@ __all__ = ["Interrupted", "Training", "fit"]
 CLASSIFICATION_SHARE = 0.1
 INTERVENTION_SHARE = 0.0007
 INTERVENTION_WARMUP = 0.3
-"""Shard of all steps over which the weight of interventions grows from zero."""
+"""Share of all steps over which the weight of interventions grows from zero."""
+READING_ONCE = 0.15
+"""Share of all steps in which the style is read from the input itself: at first, the neutralised input shows nothing yet."""
 STEPS_BETWEEN_INTERVENTIONS = 2
 """Interventions take as long as the bound's own step, and teach enough in every second one."""
 
@@ -86,7 +89,8 @@ class Training(lightning.LightningModule):
         # every step has seeds of its own, so that a resumed run draws what an uninterrupted one would
         torch.manual_seed(seed_of(self.config.seed, self.global_step, shard.rank))
         noise = self.noise(self.global_step)
-        result = bound(self.model, *batch, self.config.estimator, noise, shard)
+        with reading_once(self.model) if self.global_step < READING_ONCE * self.steps else nullcontext():
+            result = bound(self.model, *batch, self.config.estimator, noise, shard)
         objective = result.weighted(self.kl_weight(), self.classification_weight, self.label_weights)
         objective = objective - self.editing_terms(result, batch[1], noise)
         loss = -objective.sum() * (shard.world_size / shard.total)
@@ -104,7 +108,7 @@ class Training(lightning.LightningModule):
         """The weighted terms of `ccvae.training.intervention_losses`: `(batch,)`."""
         assert result.posterior is not None
         terms = torch.zeros_like(result.total)
-        if self.model.neutral_style and result.first_pass is not None:
+        if result.first_pass is not None and result.first_pass is not result.posterior:
             terms = terms + between_passes(self.model, result.first_pass, result.posterior)
         if self.config.elsewhere_weight > 1:
             weight = self.kl_weight() * (self.config.elsewhere_weight - 1)

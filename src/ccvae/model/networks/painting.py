@@ -24,8 +24,8 @@ BASE_FEATURES = 256
 class PaintingDecoder(nn.Module):
     """Images from a latent vector: maps of about 8×8 that labels and style paint apart, mixed by convolutions and enlarged.
 
-    Each label's painter is a small network from its block, and a few features of the style, to its own maps. The base is painted
-    from the style. What a block says can therefore not get lost among the others, and moves with the block to another image.
+    Each label's painter is a small network from its block, and a few features of the style, to its own maps. The base is
+    painted from the style. What a block says is therefore not lost among the others, and moves with the block to another image.
 
     Args:
         shape: (channels, height, width) of the images.
@@ -46,7 +46,9 @@ class PaintingDecoder(nn.Module):
         largest, known = max(sizes), style or self.blocks
         # where each label's block lies, with a place that does not count for dimensions that only larger blocks have
         starts = [sum(sizes[:label]) for label in range(len(sizes))]
-        entries = [[start + min(place, size - 1) for place in range(largest)] for start, size in zip(starts, sizes, strict=True)]
+        entries = [
+            [start + min(place, size - 1) for place in range(largest)] for start, size in zip(starts, sizes, strict=True)
+        ]
         present = [[float(place < size) for place in range(largest)] for size in sizes]
         self.same_sizes = len(set(sizes)) == 1
         self.register_buffer("entries", torch.tensor(entries), persistent=False)
@@ -79,7 +81,9 @@ class PaintingDecoder(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """Decode `(batch, latent_dim)`."""
-        blocks = z[:, : self.blocks].unflatten(1, (len(self.entries), -1)) if self.same_sizes else z[:, self.entries] * self.present
+        blocks = (
+            z[:, : self.blocks].unflatten(1, (len(self.entries), -1)) if self.same_sizes else z[:, self.entries] * self.present
+        )
         style = z[:, self.blocks :] if z.shape[1] > self.blocks else z
         pose = self.pose(style)[:, None].expand(-1, len(self.entries), -1)
         hidden = torch.einsum("bli,lih->blh", torch.cat([blocks, pose.to(blocks.dtype)], -1), self.hidden_weight)
