@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
 from operator import ge, gt, le, lt
 from typing import Any
 
-__all__ = ["READERS", "DataConfig", "EvaluationConfig", "ModelConfig", "TrainConfig"]
+__all__ = ["READERS", "DataConfig", "EvaluationConfig", "ModelConfig", "TrainConfig", "check_input_shape"]
 
 NETWORKS = ("attentive", "conv", "paper", "resnet", "mlp")
 ESTIMATORS = ("exact", "paper")
 PRECISIONS = ("32-true", "64-true", "bf16-mixed", "16-mixed")
 READERS = ("avatars", "image_folder", "celeba", "chexpert", "fashion_mnist", "mnist", "digits", "table", "hugging_face")
+
+LARGEST_INPUT = 2**26
+"""Elements of one input."""
+LONGEST_VALUE_SHOWN = 80
+"""Characters of a wrong value that a message shows."""
 
 
 @dataclass(frozen=True)
@@ -242,6 +247,28 @@ class EvaluationConfig:
             if setting.name not in ("calibrate", "seed"):
                 check_whole(setting.name, getattr(self, setting.name), least=1 if setting.name == "evidence_samples" else 2)
         check_whole("seed", self.seed, least=0)
+
+
+def check_input_shape(shape: Sequence[int]) -> tuple[int, ...]:
+    """An input's shape as a tuple.
+
+    Raises:
+        ValueError: it is neither (channels, height, width) nor (features,), in whole numbers above 0, or is too large.
+    """
+    whole = isinstance(shape, Sequence) and all(
+        isinstance(size, Integral) and not isinstance(size, bool) and size > 0 for size in shape
+    )
+    if not whole or len(shape) not in (1, 3):
+        raise ValueError(f"input_shape: expected [channels, height, width] or [features], found {first_of(shape)}")
+    if math.prod(shape) > LARGEST_INPUT:
+        raise ValueError(f"input_shape: an input has at most {LARGEST_INPUT:,} elements, found {first_of(shape)}")
+    return tuple(map(int, shape))
+
+
+def first_of(value: object) -> str:
+    """A value as text, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= LONGEST_VALUE_SHOWN else f"{text[:LONGEST_VALUE_SHOWN]}…"
 
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -32,6 +32,7 @@ def train(
     dry_run: bool = False,
     tensorboard: bool = False,
     figures: bool = True,
+    allow_class_paths: bool = False,
 ) -> None:
     """Train a model, and write its run folder with figures and report.
 
@@ -45,6 +46,8 @@ def train(
         dry_run: read the data, say what would be done, and stop.
         tensorboard: write logs for TensorBoard too (needs the package tensorboard).
         figures: draw figures and write the report after training.
+        allow_class_paths: import the encoder and decoder that a settings file (--config) names, which runs their code; those
+            named by --model.encoder and --model.decoder on the command line are allowed already.
     """
     import torch
 
@@ -69,7 +72,8 @@ def train(
     if first:
         tell(described(dataset))
     torch.manual_seed(training.seed)
-    fresh = load(out) if resume else CCVAE(dataset.space, dataset.input_shape, model)
+    # a run that is resumed names no other classes than those given here: check_resumable has compared them
+    fresh = load(out, allow_class_paths=True) if resume else CCVAE(dataset.space, dataset.input_shape, model)
     weight = classification_weight(fresh, training)
     size = sum(parameter.numel() for parameter in fresh.parameters())
     if first:
@@ -87,26 +91,28 @@ def train(
         return
     tell(f"trained in {time.monotonic() - started:.0f} s; model, settings and metrics are in {out}")
     if figures:
-        draw(out, dataset)
+        draw(out, dataset, allow_class_paths=True)
     leave()
 
 
-def report(run: Path) -> None:
+def report(run: Path, allow_class_paths: bool = False, allow_download: bool = False) -> None:
     """Draw a run's figures and write its report anew.
 
     Args:
         run: run folder.
+        allow_class_paths: import the classes that the run's config.yaml names, which runs their code; only for runs you trust.
+        allow_download: get the run's own data from the Hugging Face hub, if its config.yaml names a data set there.
     """
-    draw(run, data_of(run))
+    draw(run, data_of(run, allow_download), allow_class_paths)
 
 
-def draw(run: Path, dataset: "Dataset") -> None:
+def draw(run: Path, dataset: "Dataset", allow_class_paths: bool) -> None:
     """Draw figures of a run and its data, and write the report."""
     from ccvae.model.ccvae import load
     from ccvae.reports.figures import draw_all
     from ccvae.reports.report import write_report
 
-    model = load(run)
+    model = load(run, allow_class_paths=allow_class_paths)
     pictures = draw_all(model, dataset, run)
     page = write_report(run, model, dataset)
     tell(f"{len(pictures)} figures in {run / 'figures'}; report: {page}")
@@ -119,6 +125,8 @@ def predict(
     split: str = "test",
     calibrated: bool = True,
     threshold: Literal["half", "prior", "balanced"] | float | None = None,
+    allow_class_paths: bool = False,
+    allow_download: bool = False,
 ) -> None:
     """Label probabilities of images, or the labels themselves, as CSV.
 
@@ -130,12 +138,14 @@ def predict(
         calibrated: apply the temperatures that training fitted on validation rows; no gives the exact q(y|x).
         threshold: write labels instead of probabilities. "half" takes the most probable value; "prior" and "balanced" (tuned on
             validation rows) suit balanced accuracy; a number is the probability from which a binary label counts as present.
+        allow_class_paths: import the classes that the run's config.yaml names, which runs their code; only for runs you trust.
+        allow_download: get the run's own data from the Hugging Face hub, if its config.yaml names a data set there.
     """
     from ccvae.model.ccvae import load
     from ccvae.storage.atomic import writing
 
-    model = load(run)
-    names, inputs = inputs_of(model, run, images, split, None)
+    model = load(run, allow_class_paths=allow_class_paths)
+    names, inputs = inputs_of(model, run, images, split, None, allow_download)
     table = model.predict_proba(inputs, calibrated) if threshold is None else model.predict(inputs, threshold, calibrated)
     table.insert(0, "id", names)
     if out is None:
@@ -146,7 +156,14 @@ def predict(
     tell(f"{len(table)} rows in {out}")
 
 
-def evaluate(run: Path, split: str = "test", settings: EvaluationConfig = EVALUATION, device: str = "auto") -> None:
+def evaluate(
+    run: Path,
+    split: str = "test",
+    settings: EvaluationConfig = EVALUATION,
+    device: str = "auto",
+    allow_class_paths: bool = False,
+    allow_download: bool = False,
+) -> None:
     """Measure a run's model into metrics.json and evaluation.html; processes that torchrun or srun started share the work.
 
     What to look at first is printed.
@@ -156,13 +173,17 @@ def evaluate(run: Path, split: str = "test", settings: EvaluationConfig = EVALUA
         split: of the run's own data: "train", "validation" or "test".
         settings: on how many rows each thing is measured.
         device: where the model computes, in torch's words ("cpu", "cuda"); "auto" is a GPU, if there is one.
+        allow_class_paths: import the classes that the run's config.yaml names, which runs their code; only for runs you trust.
+        allow_download: get the run's own data from the Hugging Face hub, if its config.yaml names a data set there.
     """
     from ccvae.distributed.work_queue import launched_team
     from ccvae.evaluation import evaluate_run
     from ccvae.evaluation.compare import comparison
 
     with launched_team() as team:
-        results = evaluate_run(run, data_of(run), split, settings, device=device, team=team)
+        results = evaluate_run(
+            run, data_of(run, allow_download), split, settings, device=device, team=team, allow_class_paths=allow_class_paths
+        )
     if not team.first:
         return
     sys.stdout.write(comparison({run.name: results}).to_string(index=False) + "\n")
@@ -254,8 +275,12 @@ def loggers(out: Path, tensorboard: bool) -> list[Any]:
         raise ValueError("tensorboard: the package is not installed; run: pip install 'ccvae[log]'") from None
 
 
-def data_of(run: Path) -> "Dataset":
-    """A run's own data, read and split as it was for training, whatever rows were added since."""
+def data_of(run: Path, allow_download: bool = False) -> "Dataset":
+    """A run's own data, read and split as it was for training, whatever rows were added since.
+
+    The run's config.yaml may be from a stranger, so it names data of this machine only: a bundled data set, or a local file or
+    folder, which is read as data and nothing else. What a run reads from elsewhere must be allowed by the caller.
+    """
     import pandas as pd
 
     from ccvae.data.open import open_data
@@ -264,7 +289,17 @@ def data_of(run: Path) -> "Dataset":
     settings = dict(read_settings(run).get("data", {}))
     if "source" not in settings:
         raise ValueError(f"{run}: config.yaml does not say where the data came from; give images")
-    dataset = open_data(settings.pop("source"), DataConfig(**settings))
+    source = settings.pop("source")
+    if not isinstance(source, str):
+        raise ValueError(f"{run / 'config.yaml'}: data.source: expected a text, found {source!r}")
+    config = DataConfig(**settings)
+    if config.reader == "hugging_face" and not Path(source).exists() and not allow_download:
+        raise ValueError(
+            f"{run / 'config.yaml'} names the data set {source!r} of the Hugging Face hub; to download it, or to read it from "
+            f"the hub's cache, add --allow_download"
+        )
+    tell(f"reading {source}, as {run / 'config.yaml'} says")
+    dataset = open_data(source, config)
     splits = run / "splits.csv"
     if not splits.exists():
         return dataset
@@ -272,7 +307,7 @@ def data_of(run: Path) -> "Dataset":
 
 
 def inputs_of(
-    model: "CCVAE", run: Path, images: list[Path] | Path | None, split: str, count: int | None
+    model: "CCVAE", run: Path, images: list[Path] | Path | None, split: str, count: int | None, allow_download: bool
 ) -> "tuple[list[str], np.ndarray | Tensor]":
     """Names and inputs: of image files, or the first of the run's own data's split."""
     from ccvae.data.open import read_images
@@ -282,7 +317,7 @@ def inputs_of(
         settings = dict(read_settings(run).get("data", {}))
         settings.pop("source", None)
         return read_images(images if isinstance(images, list) else [images], model.input_shape, DataConfig(**settings))
-    dataset = data_of(run)
+    dataset = data_of(run, allow_download)
     if split not in dataset.splits:
         raise ValueError(f"split: expected one of {', '.join(dataset.splits)}, found {split!r}")
     rows = dataset.splits[split][:count]

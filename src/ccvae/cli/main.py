@@ -1,10 +1,10 @@
 """The command line: `ccvae COMMAND`, each command a function of `ccvae.cli.commands` or `ccvae.cli.picture_commands`."""
 
-import inspect
 import sys
 from collections.abc import Callable
 
 from ccvae.cli import commands, picture_commands
+from ccvae.cli.arguments import parsed_arguments
 from ccvae.distributed.memory import keep_memory
 
 __all__ = ["main"]
@@ -39,13 +39,9 @@ def main(arguments: list[str] | None = None) -> int:
         complaint = "" if asked_for_help else f"ccvae: error: no command {' '.join(arguments[:2])!r}\n\n"
         (sys.stdout if asked_for_help else sys.stderr).write(complaint + overview())
         return 0 if asked_for_help else 2
-    # only the verb at hand is made a parser: all of them would take seconds
-    from jsonargparse import auto_cli
-
     try:
-        code = auto_cli(
-            VERBS[verb], args=spelled_out(VERBS[verb], arguments[len(verb.split()) :]), prog=f"ccvae {verb}", allow_abbrev=False
-        )
+        # only the verb at hand is made a parser: all of them would take seconds
+        code = VERBS[verb](**parsed_arguments(verb, VERBS[verb], arguments[len(verb.split()) :]))
     except (ValueError, OSError) as error:
         sys.stderr.write(f"ccvae {verb}: error: {error}\n")
         return 2
@@ -53,20 +49,6 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"ccvae {verb}: {interrupt or 'stopped'}\n")
         return 130
     return code or 0
-
-
-def spelled_out(verb: Callable[..., int | None], arguments: list[str]) -> list[str]:
-    """Arguments of a verb, with "true" after every switch that stands alone, and with underscores in flags (--dry_run)."""
-    switches = {f"--{name}" for name, parameter in inspect.signature(verb).parameters.items() if parameter.annotation is bool}
-    words: list[str] = []
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
-        flag, equals, value = argument.partition("=")
-        if flag.startswith("--"):
-            flag = "--" + flag[2:].replace("-", "_")
-        words.append(flag + equals + value if flag.startswith("--") else argument)
-        if words[-1] in switches and following not in ("true", "false"):
-            words.append("true")
-    return words
 
 
 def overview() -> str:

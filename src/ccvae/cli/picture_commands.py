@@ -24,6 +24,7 @@ def generate(
     seed: int = 0,
     strength: float | None = None,
     device: str = "auto",
+    allow_class_paths: bool = False,
 ) -> None:
     """New images under conditions. Started several times by torchrun or srun, each process writes its share into the folder.
 
@@ -35,6 +36,7 @@ def generate(
         seed: of the first image; each further one has the next.
         strength: quantile of p(z|y) at which the given labels show; they vary if not given.
         device: where the model computes, in torch's words ("cpu", "cuda"); "auto" is a GPU, if there is one.
+        allow_class_paths: import the classes that the run's config.yaml names, which runs their code; only for runs you trust.
     """
     from ccvae.distributed.devices import device_named
     from ccvae.distributed.shard import launched_shard
@@ -43,7 +45,7 @@ def generate(
     # parts are the same however many processes there are, so that pictures are too, to the last bit
     parts = range(0, count, TOGETHER)
     shard, local_rank = launched_shard(len(parts))
-    model, values = load(run).to(device_named(device, local_rank)), assignments(given)
+    model, values = load(run, allow_class_paths=allow_class_paths).to(device_named(device, local_rank)), assignments(given)
     if count <= TOGETHER or out.suffix.lower() == ".png":
         if shard.world_size > 1:
             raise ValueError(f"several processes need a folder to write to, and more than {TOGETHER} images; start one")
@@ -63,6 +65,8 @@ def intervene(
     strength: float | None = 0.5,
     seed: int = 0,
     count: int = 8,
+    allow_class_paths: bool = False,
+    allow_download: bool = False,
 ) -> None:
     """Images with labels set to other values: originals, reconstructions and results, one above another.
 
@@ -74,11 +78,13 @@ def intervene(
         strength: quantile of p(z|y) at which the labels show; null draws a characteristic for every image.
         seed: of those draws.
         count: how many of the run's own test images.
+        allow_class_paths: import the classes that the run's config.yaml names, which runs their code; only for runs you trust.
+        allow_download: get the run's own data from the Hugging Face hub, if its config.yaml names a data set there.
     """
     from ccvae.model.ccvae import load
 
-    model = load(run)
-    _, inputs = inputs_of(model, run, images, "test", count)
+    model = load(run, allow_class_paths=allow_class_paths)
+    _, inputs = inputs_of(model, run, images, "test", count, allow_download)
     x = model.inputs(inputs)
     results = model.intervene(x, assignments(changes), strength, seed)
     write_pictures(out, results[None], above=(x, model.reconstruct(x)))
@@ -92,6 +98,8 @@ def traverse(
     steps: int = 9,
     strength: float = 0.95,
     count: int = 4,
+    allow_class_paths: bool = False,
+    allow_download: bool = False,
 ) -> None:
     """Images along one label's characteristic (a row an image), or two labels' (a plane of the first image).
 
@@ -103,11 +111,13 @@ def traverse(
         steps: pictures along each label.
         strength: quantile of p(z|y) at both ends.
         count: how many of the run's own test images.
+        allow_class_paths: import the classes that the run's config.yaml names, which runs their code; only for runs you trust.
+        allow_download: get the run's own data from the Hugging Face hub, if its config.yaml names a data set there.
     """
     from ccvae.model.ccvae import load
 
-    model = load(run)
-    _, inputs = inputs_of(model, run, images, "test", count)
+    model = load(run, allow_class_paths=allow_class_paths)
+    _, inputs = inputs_of(model, run, images, "test", count, allow_download)
     names = labels.split(",")
     walked = model.traverse(inputs, names, steps, strength)
     write_pictures(out, walked if len(names) == 1 else walked[0])
@@ -120,6 +130,8 @@ def transfer(
     source: Path | None = None,
     targets: list[Path] | Path | None = None,
     count: int = 8,
+    allow_class_paths: bool = False,
+    allow_download: bool = False,
 ) -> None:
     """The characteristics of one image on others: the source first, then targets over results.
 
@@ -130,14 +142,16 @@ def transfer(
         source: image file; the first of the run's own test images if not given.
         targets: image files or folders; the run's own test images if none is given.
         count: how many of the run's own test images.
+        allow_class_paths: import the classes that the run's config.yaml names, which runs their code; only for runs you trust.
+        allow_download: get the run's own data from the Hugging Face hub, if its config.yaml names a data set there.
     """
     import torch
 
     from ccvae.model.ccvae import load
 
-    model = load(run)
-    source_images = model.inputs(inputs_of(model, run, None if source is None else [source], "test", 1)[1])
-    x = model.inputs(inputs_of(model, run, targets, "test", count)[1])
+    model = load(run, allow_class_paths=allow_class_paths)
+    source_images = model.inputs(inputs_of(model, run, None if source is None else [source], "test", 1, allow_download)[1])
+    x = model.inputs(inputs_of(model, run, targets, "test", count, allow_download)[1])
     results = model.transfer(source_images[:1], x, labels.split(","))
     blank = torch.ones_like(source_images[:1])
     first = torch.cat([source_images[:1], x])
@@ -152,6 +166,8 @@ def counterfactual(
     images: list[Path] | Path | None = None,
     probability: float = 0.9,
     count: int = 8,
+    allow_class_paths: bool = False,
+    allow_download: bool = False,
 ) -> None:
     """The nearest change of each image that makes q(y|x) say another value: originals, reconstructions and results.
 
@@ -163,11 +179,13 @@ def counterfactual(
         images: image files or folders; the run's own test images if none is given.
         probability: how probable that value is to become.
         count: how many of the run's own test images.
+        allow_class_paths: import the classes that the run's config.yaml names, which runs their code; only for runs you trust.
+        allow_download: get the run's own data from the Hugging Face hub, if its config.yaml names a data set there.
     """
     from ccvae.model.ccvae import load
 
-    model = load(run)
-    names, inputs = inputs_of(model, run, images, "test", count)
+    model = load(run, allow_class_paths=allow_class_paths)
+    names, inputs = inputs_of(model, run, images, "test", count, allow_download)
     x = model.inputs(inputs)
     found = model.counterfactual(x, label, value, probability)
     table = found.before.add_suffix(" before").join(found.after.add_suffix(" after"))

@@ -115,6 +115,7 @@ def evaluate_run(
     progress: bool = True,
     device: str = "auto",
     team: Team | None = None,
+    allow_class_paths: bool = False,
 ) -> dict[str, Any]:
     """Measure a run's model, and write `metrics.json` and `evaluation.html` into its folder.
 
@@ -126,6 +127,7 @@ def evaluate_run(
         progress: whether to show progress.
         device: where the model computes, in torch's words; "auto" is a GPU, if there is one.
         team: the processes that share the work; this one alone if not given. The first writes.
+        allow_class_paths: import the classes that the run's `config.yaml` names (see `ccvae.load`).
 
     Returns:
         See `evaluate`.
@@ -133,7 +135,7 @@ def evaluate_run(
     from ccvae.evaluation.page import write_evaluation
 
     run, team = Path(run), team or Team()
-    model = load(run).to(device_named(device, team.local_rank))
+    model = load(run, allow_class_paths=allow_class_paths).to(device_named(device, team.local_rank))
     results = evaluate(model, data, split, config, progress=progress, team=team)
     if not team.first:
         return results

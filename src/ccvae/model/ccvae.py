@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ccvae.config import ModelConfig
+from ccvae.config import ModelConfig, check_input_shape
 from ccvae.model import bound as bounds
 from ccvae.model import counterfactuals, interventions, saving
 from ccvae.model.bound import Bound
@@ -40,23 +40,42 @@ class CCVAE(LatentModel):
         return saving.save(self, folder)
 
 
-def load(folder: str | Path, encoder: Encoder | None = None, decoder: Decoder | None = None) -> CCVAE:
+def load(
+    folder: str | Path, encoder: Encoder | None = None, decoder: Decoder | None = None, *, allow_class_paths: bool = False
+) -> CCVAE:
     """The model of a run folder, in evaluation mode.
+
+    Nothing that the folder's files name is imported or run, unless `allow_class_paths` is set: a run folder from a stranger is
+    safe to load.
 
     Args:
         folder: what `save` or training wrote.
         encoder: the module that was given to the model, if one was; its weights are replaced.
         decoder: the same for the decoder.
+        allow_class_paths: import the classes that `config.yaml` names as encoder and decoder. This runs their code: only for
+            run folders whose author you trust.
 
     Raises:
-        ValueError: the folder lacks a file, or its weights do not fit the networks.
+        ValueError: the folder lacks a file, or its weights do not fit the networks, or `config.yaml` names classes that were
+            neither allowed nor given.
     """
     folder = Path(folder)
+    path = folder / CONFIG
     settings, space, weights = read_settings(folder), read_labels(folder), read_weights(folder)
     try:
-        model = CCVAE(space, settings["input_shape"], ModelConfig(**settings["model"]), encoder, decoder)
+        shape, config = check_input_shape(settings["input_shape"]), ModelConfig(**settings["model"])
     except (KeyError, TypeError) as error:
-        raise ValueError(f"{folder / CONFIG}: written by another version of this package, or changed: {error}") from None
+        raise ValueError(f"{path}: written by another version of this package, or changed: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    for name, given, class_path in (("encoder", encoder, config.encoder), ("decoder", decoder, config.decoder)):
+        if class_path is not None and given is None and not allow_class_paths:
+            raise ValueError(
+                f"{path} names the {name} {class_path!r}; importing it runs its code. If you trust the author of this folder, "
+                f"add --allow_class_paths, or in Python load(folder, allow_class_paths=True); or give the module itself: "
+                f"load(folder, {name}=…)"
+            )
+    model = CCVAE(space, shape, config, encoder, decoder)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
 from torch.nn.functional import softplus
 
-from ccvae.config import ModelConfig
+from ccvae.config import ModelConfig, check_input_shape
 from ccvae.distributions.likelihoods import build_likelihood
 from ccvae.labels import LabelSpace
 from ccvae.model.calibration import Calibration, Threshold, decide, tempered
@@ -88,7 +88,7 @@ class LatentModel(nn.Module):
     ) -> None:
         super().__init__()
         self.space = space
-        self.input_shape = tuple(input_shape)
+        self.input_shape = check_input_shape(input_shape)
         self.config = config or ModelConfig()
         self.block_slices = block_slices(space, self.config)
         if not self.config.latent_dim:

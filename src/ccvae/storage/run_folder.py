@@ -27,6 +27,7 @@ from torch import Tensor
 
 from ccvae.labels import LabelSpace
 from ccvae.storage.atomic import writing
+from ccvae.storage.yaml_text import parse_yaml, text_of
 
 __all__ = [
     "CALIBRATION",
@@ -62,7 +63,7 @@ def read_settings(folder: str | Path) -> dict[str, Any]:
     path = Path(folder) / CONFIG
     if not path.exists():
         raise ValueError(f"{folder} is no run folder: it has no {CONFIG}; name the folder that training wrote")
-    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    settings = parse_yaml(text_of(path), str(path))
     if not isinstance(settings, dict):
         raise ValueError(f"{path}: expected sections such as model and training, found {type(settings).__name__}")
     return settings

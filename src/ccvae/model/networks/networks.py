@@ -11,7 +11,7 @@ import importlib
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -62,14 +62,14 @@ def build_encoder(config: ModelConfig, shape: Sequence[int], sizes: Sequence[int
             cannot take it.
     """
     if config.encoder is not None:
-        return custom(config.encoder)(tuple(shape), 2 * config.latent_dim)
+        return class_at(config.encoder)(tuple(shape), 2 * config.latent_dim)
     return build_networks(config, tuple(shape), sizes)[0]
 
 
 def build_decoder(config: ModelConfig, shape: Sequence[int], sizes: Sequence[int] = ()) -> nn.Module:
     """Decoder of a configuration; arguments and errors as `build_encoder`'s."""
     if config.decoder is not None:
-        return custom(config.decoder)(config.latent_dim, tuple(shape))
+        return class_at(config.decoder)(config.latent_dim, tuple(shape))
     return build_networks(config, tuple(shape), sizes)[1]
 
 
@@ -98,13 +98,21 @@ def build_networks(config: ModelConfig, shape: tuple[int, ...], sizes: Sequence[
     return conv_networks(shape, latent, width, dropout, residual=network == "resnet")
 
 
-def custom(path: str) -> type[nn.Module]:
-    """Class of a path "package.module:Class"."""
+def class_at(path: str) -> type[nn.Module]:
+    """Class of a path "package.module:Class".
+
+    This imports the module, which runs its code: only for paths that the caller chose, never for those that a file names.
+
+    Raises:
+        ValueError: there is no such class, or it is not a subclass of `nn.Module`; nothing of it is called then.
+    """
     module_name, _, class_name = path.partition(":")
     try:
-        found: type[nn.Module] = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, ValueError) as error:
+        found: Any = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(f'no network {path!r}: {error}; write "package.module:Class", importable from here') from None
+    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+        raise ValueError(f"network {path!r}: expected a subclass of torch.nn.Module, found {found!r}")
     return found
 
 

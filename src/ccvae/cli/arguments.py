@@ -1,0 +1,145 @@
+"""Arguments of a command, parsed from its signature. Settings files give plain values and never classes to import."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from ccvae.storage.yaml_text import parse_yaml, text_of
+
+__all__ = ["parsed_arguments"]
+
+MODE = "ccvae settings"
+"""What jsonargparse calls our way of reading settings files."""
+CLASS_PATHS = ("encoder", "decoder")
+TYPED_ONLY = ("allow_class_paths", "allow_download")
+"""What the user must type: a settings file cannot allow itself anything."""
+
+
+def parsed_arguments(verb: str, command: Callable[..., Any], arguments: list[str]) -> dict[str, Any]:
+    """Arguments of a command by name, as its signature has them.
+
+    Args:
+        verb: what the user typed, such as "train".
+        command: function that the verb stands for.
+        arguments: what the user typed after it; `--config FILE` reads a settings file.
+
+    Raises:
+        ValueError: a settings file names a class to import, and the user did not allow it.
+        SystemExit: help was asked for, or an argument is wrong and the reason was printed.
+    """
+    from jsonargparse import ArgumentParser, set_loader
+
+    # jsonargparse imports and calls whatever a mapping names as "class_path"; no mapping in a text has such a key here
+    set_loader(MODE, plain_values, exceptions=(ValueError,))
+    parser = ArgumentParser(prog=f"ccvae {verb}", allow_abbrev=False, parser_mode=MODE)
+    parser.add_argument("--config", action="config", help="settings file (YAML) with values of the arguments below")
+    parser.add_function_arguments(command, as_group=False, as_positional=True, fail_untyped=True, sub_configs=True)
+    parser.description = (command.__doc__ or "").partition("\n\n")[0]
+    words = spelled_out(command, arguments)
+    found = parser.parse_args(words)
+    values = {key: value for key, value in vars(parser.instantiate(found)).items() if key != "config"}
+    check_class_paths(values, words)
+    return values
+
+
+def plain_values(text: str) -> Any:
+    """The value of a settings file or of a part of one, without a mapping that names a class."""
+    from jsonargparse import get_loader
+
+    value = parse_yaml(text, "settings")
+    if names_a_class(value):
+        raise ValueError("settings: found the key class_path; settings have plain values only")
+    return get_loader("yaml")(text)  # the same value, but for numbers such as 1e-3, which this reads as such
+
+
+def names_a_class(value: Any) -> bool:
+    """Whether a value, or one within it, is a mapping that jsonargparse would make an object of."""
+    if isinstance(value, dict):
+        return "class_path" in value or any(map(names_a_class, value.values()))
+    return isinstance(value, list) and any(map(names_a_class, value))
+
+
+def check_class_paths(values: dict[str, Any], words: list[str]) -> None:
+    """Raise `ValueError` if a settings file names an encoder or decoder to import, which the user did not type."""
+    if values.get("allow_class_paths") or "model" not in values:
+        return
+    for name in CLASS_PATHS:
+        path, flag = getattr(values["model"], name), f"--model.{name}"
+        typed = f"{flag}={path}" in words or any(word == flag and after == path for word, after in pairwise(words))
+        if path is not None and not typed:
+            raise ValueError(
+                f"model.{name}: a settings file names the class {path!r}; importing it runs its code. If you trust the author "
+                f"of the file, add --allow_class_paths, or name the class yourself: {flag} {path}"
+            )
+
+
+def spelled_out(command: Callable[..., Any], arguments: list[str]) -> list[str]:
+    """Arguments as jsonargparse takes them.
+
+    "true" follows every switch that stands alone, flags have underscores (--dry_run), and settings files are replaced by their
+    checked content as JSON.
+    """
+    parameters = inspect.signature(command).parameters
+    switches = {f"--{name}" for name, parameter in parameters.items() if parameter.annotation is bool}
+    sections = {f"--{name}" for name, parameter in parameters.items() if is_dataclass(parameter.annotation)}
+    words: list[str] = []
+    for argument in arguments:
+        flag, equals, value = argument.partition("=")
+        if flag.startswith("--"):
+            flag = "--" + flag[2:].replace("-", "_")
+        before = words[-1] if words else ""
+        if before in {"--config", *sections}:
+            words[-1] = f"{before}={checked_settings(command, before, argument)}"
+            continue
+        if before in switches and argument not in ("true", "false"):
+            words.append("true")
+        if equals and flag in {"--config", *sections}:
+            value = checked_settings(command, flag, value)
+        words.append(flag + equals + value if flag.startswith("--") else argument)
+    return [*words, "true"] if words and words[-1] in switches else words
+
+
+def checked_settings(command: Callable[..., Any], flag: str, given: str) -> str:
+    """Settings for a command or for one of its sections, as JSON text.
+
+    Args:
+        command: the command.
+        flag: "--config" for arguments of the command by name, or a section's, such as "--data".
+        given: path of a YAML file, or YAML text.
+
+    Raises:
+        ValueError: there is no such file, it is not YAML, or it has unknown keys or something else than a mapping as a section.
+    """
+    try:
+        file = Path(given).is_file()
+    except (OSError, ValueError):  # a text is too long for a path, or has characters that paths cannot have
+        file = False
+    if not file and "{" not in given:
+        raise ValueError(f"{flag}: {given}: no such file")
+    source = given if file else flag
+    value = parse_yaml(text_of(Path(given)) if file else given, source)
+    parameters = inspect.signature(command).parameters
+    kinds = {name: parameter.annotation for name, parameter in parameters.items() if name not in TYPED_ONLY}
+    if flag == "--config":
+        check_keys(value, tuple(kinds), source)
+        for name, section in value.items():
+            if is_dataclass(kinds[name]):
+                check_keys(section, tuple(field.name for field in fields(kinds[name])), f"{source}, {name}")
+    else:
+        check_keys(value, tuple(field.name for field in fields(kinds[flag[2:]])), source)
+    return json.dumps(value, default=str)
+
+
+def check_keys(section: Any, known: tuple[str, ...], where: str) -> None:
+    """Raise `ValueError` unless a section of settings is a mapping with known keys."""
+    if not isinstance(section, dict):
+        raise ValueError(f"{where}: expected a mapping with the keys {', '.join(known)}, found {type(section).__name__}")
+    unknown = [str(key) for key in section if key not in known]
+    if unknown:
+        raise ValueError(f"{where}: unknown key {', '.join(unknown)}; the keys are {', '.join(known)}")
