@@ -27,10 +27,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from ccvae.data.dataset import Dataset, split_rows
+from ccvae.data.dataset import Dataset
 from ccvae.data.images.decoding import Framing
 from ccvae.data.images.image_cache import decoded_files
 from ccvae.data.loaders.batches import Batches
+from ccvae.data.splits import split_rows
 from ccvae.labels import Binary, LabelSpace
 from ccvae.model.bound import bound
 from ccvae.model.ccvae import CCVAE

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from ccvae.data.dataset import Dataset, split_rows
+from ccvae.data.dataset import Dataset
+from ccvae.data.splits import split_rows
 from ccvae.labels import Binary, Categorical, Continuous, LabelSpace
 from ccvae.model.ccvae import CCVAE
 from ccvae.training.fit import fit

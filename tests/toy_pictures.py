@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from ccvae.data.dataset import Dataset, split_rows
+from ccvae.data.dataset import Dataset, Truth
+from ccvae.data.splits import split_rows
 from ccvae.evaluation.oracle.predictions import Opinion
 from ccvae.labels import Binary, LabelSpace
 
@@ -50,7 +51,7 @@ def random_recipe(generator: np.random.Generator) -> ToyRecipe:
     )
 
 
-class ToyTruth:
+class ToyTruth(Truth):
     """How the pictures are drawn."""
 
     def __init__(self, recipes):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ccvae.data import Dataset
-from ccvae.data.dataset import SPLITS, split_rows
+from ccvae.data.splits import SPLITS, split_rows
 from ccvae.labels import Binary, Categorical, LabelSpace
 
 SPACE = LabelSpace((Binary("b"), Categorical("c", ("x", "y"))))
@@ -185,7 +185,7 @@ def test_another_seed_gives_another_split() -> None:
 
 @pytest.mark.parametrize(("validation", "test"), [(-1, 0), (1.0, 0), (0, -0.1)])
 def test_sizes_of_splits_that_make_no_sense(validation: float, test: float) -> None:
-    with pytest.raises(ValueError, match="a share from 0 to below 1"):
+    with pytest.raises(ValueError, match="a fraction from 0 to below 1"):
         split_rows(10, validation, test)
 
 

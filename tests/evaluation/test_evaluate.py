@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 import torch
 
-from ccvae.data.dataset import Dataset, split_rows
+from ccvae.data.dataset import Dataset
+from ccvae.data.splits import split_rows
 from ccvae.evaluation import EvaluationConfig, compare_runs, evaluate, evaluate_run
 from ccvae.evaluation.evaluate import FORM
 from ccvae.evaluation.oracle.oracle import OracleConfig, trained_oracle

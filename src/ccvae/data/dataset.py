@@ -12,19 +12,18 @@ import torch
 from torch import Tensor
 
 from ccvae.data.images.memory_maps import rows_of
-from ccvae.data.soft_labels import check_soft, fitted_priors
-from ccvae.data.stratification import rows_per_value, stratified_rows
+from ccvae.data.label_arrays import LabelArrays
+from ccvae.data.soft_labels import check_soft
+from ccvae.data.splits import SPLITS, check_splits
 from ccvae.data.tables.columns import InputColumns
 from ccvae.labels import LabelSpace
 from ccvae.labels.cells import first_few
 
-__all__ = ["SPLITS", "Dataset", "Truth", "split_rows"]
-
-SPLITS = ("train", "validation", "test")
+__all__ = ["Dataset", "Truth"]
 
 
 class Truth(Protocol):
-    """What is known of data that a program drew: the recipe of every picture, and how to draw another."""
+    """Ground truth of data that a program drew: the recipe of every picture, and how to draw others."""
 
     recipes: Any
     variants: np.ndarray
@@ -41,6 +40,14 @@ class Truth(Protocol):
     def with_part_of(self, recipe: Any, source_recipe: Any, label: str) -> Any:
         """Recipe of a picture with what shows a label in another: the truth of a transfer."""
         ...
+
+    def intervention(self, row: int, label: str, value: int) -> np.ndarray:
+        """True picture of a row with a binary label set: uint8 `(height, width, channels)`."""
+        return self.render(self.with_label(self.recipes[row], label, value))
+
+    def transfer(self, source: int, target: int, label: str) -> np.ndarray:
+        """True picture of a target row with what shows a label in a source row: uint8 `(height, width, channels)`."""
+        return self.render(self.with_part_of(self.recipes[target], self.recipes[source], label))
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +68,7 @@ class Dataset:
             hold the most probable value. Training draws a value by them each time that it sees a row.
         columns: how a table's columns became vectors, for new rows of it (see `ccvae.data.table`); None for other inputs.
         notes: what the reader found and decided, in sentences for people.
+        warnings: what should be looked at before training, such as a class that looks like a code for missing.
 
     Raises:
         ValueError: shapes or types disagree, ids repeat, splits overlap or share a group, or labels hold values that their
@@ -78,6 +86,7 @@ class Dataset:
     soft: Mapping[str, np.ndarray] = field(default_factory=dict)
     columns: InputColumns | None = None
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         rows = len(self.inputs)
@@ -146,40 +155,26 @@ class Dataset:
     def hide(self, labelled: int | float | None = None, seed: int = 0, *, labelled_per_class: int | None = None) -> Dataset:
         """This data with the labels of all training rows hidden but those of a few, chosen by a seed.
 
-        The few stand for all: every value of every label keeps its share, and one row at least (see
-        `ccvae.data.stratification`);
-        or they are so many of every value. Priors are fitted anew on them. Other splits keep their labels.
+        The few are stratified: every value of every label keeps its share, and at least one row (see
+        `ccvae.data.stratification`). Priors are fitted to them. Other splits keep their labels.
 
         Args:
-            labelled: how many training rows keep their labels; a float in (0, 1) is a share of those that have some.
-            seed: what decides which.
-            labelled_per_class: instead, how many rows of every value of a binary or categorical label; of several labels, at
-                least so many.
+            labelled: number (int) or fraction (float in (0, 1)) of the labelled training rows that keep their labels.
+            seed: random seed of the choice.
+            labelled_per_class: instead, the number of rows of every value of a binary or categorical label; with several
+                labels, at least that number.
 
         Raises:
             ValueError: more rows are to stay labelled than there are, or none; or a label is left without two values.
         """
-        if (labelled is None) == (labelled_per_class is None):
-            raise ValueError("give either labelled or labelled_per_class")
         train = self.splits["train"]
-        known = train[~np.isnan(self.labels[train]).all(axis=1)]
-        if labelled_per_class is not None:
-            if labelled_per_class < 1:
-                raise ValueError(f"labelled_per_class: expected 1 or more, found {labelled_per_class}")
-            kept = known[rows_per_value(self.labels[known], self.space, labelled_per_class, seed)]
-        else:
-            count = round(labelled * len(known)) if isinstance(labelled, float) else int(labelled or 0)
-            if not 0 < count <= len(known):
-                raise ValueError(f"labelled: {labelled} asks for {count} labelled training rows; there are {len(known)}")
-            kept = known[stratified_rows(self.labels[known], self.space, count, seed)]
-        labels, soft = np.array(self.labels), {name: np.array(array) for name, array in self.soft.items()}
-        for array in (labels, *soft.values()):
-            array[np.setdiff1d(train, kept)] = np.nan
+        labels = LabelArrays(self.labels, self.space, self.soft).hide(train, labelled, labelled_per_class, seed)
         try:
-            space = fitted_priors(self.space, labels[train], {name: array[train] for name, array in soft.items()})
+            labels = labels.with_priors(train)
         except ValueError as error:
-            raise ValueError(f"with {len(kept)} labelled rows (seed {seed}): {error}; keep more") from None
-        return replace(self, labels=labels, soft=soft, space=space)
+            kept = int((~np.isnan(labels.array[train]).all(axis=1)).sum())
+            raise ValueError(f"with {kept} labelled rows (seed {seed}): {error}; keep more") from None
+        return replace(self, labels=labels.array, soft=labels.soft, space=labels.space)
 
 
 def check_inputs(inputs: np.ndarray) -> None:
@@ -196,61 +191,3 @@ def check_inputs(inputs: np.ndarray) -> None:
             "inputs must be uint8 (rows, height, width, channels) or float32 (rows, features), "
             f"not {inputs.dtype} {inputs.shape}"
         )
-
-
-def check_splits(splits: Mapping[str, np.ndarray], rows: int, groups: np.ndarray | None) -> None:
-    """Raise `ValueError` unless splits are sorted row numbers that share neither a row nor a group."""
-    if set(splits) != set(SPLITS):
-        raise ValueError(f"splits must be {', '.join(SPLITS)}, not {', '.join(splits)}")
-    for name in SPLITS:
-        members = splits[name]
-        if members.ndim != 1 or members.dtype.kind not in "iu" or (np.diff(members) <= 0).any():
-            raise ValueError(f"split {name!r} must be row numbers in rising order, each once")
-        if len(members) and not (members[0] >= 0 and members[-1] < rows):
-            raise ValueError(f"split {name!r} names rows outside 0 to {rows - 1}")
-    for position, name in enumerate(SPLITS):
-        for other in SPLITS[position + 1 :]:
-            shared = np.intersect1d(splits[name], splits[other])
-            if len(shared):
-                raise ValueError(f"rows are in both {name} and {other}: {first_few([str(row) for row in shared])}")
-            if groups is not None:
-                torn = sorted({*groups[splits[name]].tolist()} & {*groups[splits[other]].tolist()})
-                if torn:
-                    raise ValueError(f"groups are in both {name} and {other}: {first_few([str(group) for group in torn])}")
-
-
-def split_rows(
-    rows: int, validation: int | float, test: int | float, seed: int = 0, groups: np.ndarray | None = None
-) -> dict[str, np.ndarray]:
-    """Split rows at random: sorted row numbers of "train", "validation" and "test".
-
-    Args:
-        rows: how many there are.
-        validation: how many rows, or as a float which share of them, to validate on. A share above 0 gets a row at least.
-        test: likewise to test on.
-        seed: what decides which.
-        groups: `(rows,)`, of which none is to be in two splits; a split then gets whole groups until it has its rows.
-
-    Raises:
-        ValueError: no row is left to train on.
-
-    >>> split_rows(5, validation=1, test=0.2, seed=0)
-    {'train': array([0, 1, 3]), 'validation': array([4]), 'test': array([2])}
-    """
-    asked = f"validation={validation} and test={test} of {rows} rows"
-    counts = []
-    for size in (test, validation):
-        if size < 0 or (isinstance(size, float) and size >= 1):
-            raise ValueError(f"{asked}: expected a whole number of rows, or a share from 0 to below 1")
-        counts.append(max(round(size * rows), int(size > 0)) if isinstance(size, float) else int(size))
-    members = np.arange(rows) if groups is None else np.unique(groups, return_inverse=True)[1]
-    sizes = np.bincount(members)
-    order = np.random.default_rng(seed).permutation(len(sizes))
-    reached = np.concatenate([[0], np.cumsum(sizes[order])])
-    after_test = int(np.searchsorted(reached, counts[0]))
-    if sum(counts) >= rows or reached[min(after_test, len(order))] + counts[1] > reached[-2]:
-        kind = "rows" if groups is None else f"rows in {len(sizes)} groups"
-        raise ValueError(f"validation={validation} and test={test} of {rows} {kind} leave none to train on; ask for fewer")
-    after_validation = int(np.searchsorted(reached, reached[after_test] + counts[1]))
-    parts = {"train": order[after_validation:], "validation": order[after_test:after_validation], "test": order[:after_test]}
-    return {split: np.flatnonzero(np.isin(members, chosen)) for split, chosen in parts.items()}

@@ -14,7 +14,7 @@ from ccvae import data as readers
 from ccvae.config import READERS, DataConfig
 from ccvae.data.dataset import Dataset
 from ccvae.data.images.decoding import UNREADABLE, Framing, decode
-from ccvae.data.readers.image_folder import files_of
+from ccvae.data.images.finding import files_of
 from ccvae.labels.cells import first_few
 
 __all__ = ["open_data", "read_images"]

@@ -8,7 +8,7 @@ import numpy as np
 
 from ccvae.labels import Continuous, LabelSpace
 
-__all__ = ["balancing_weights", "rows_per_value", "stratified_rows"]
+__all__ = ["balancing_weights", "memberships", "rows_per_value", "stratified_rows"]
 
 BANDS = 5
 """Into how many parts of as many rows each the numbers of a continuous label are cut."""
@@ -51,6 +51,12 @@ def strata_of(labels: np.ndarray, space: LabelSpace) -> list[Stratum]:
             rarity = sizes.sum() / (len(seen) * size)
             found.append(Stratum(names[value], values == value, rarity, isinstance(label, Continuous)))
     return sorted(found, key=lambda stratum: int(stratum.members.sum()))
+
+
+def memberships(labels: np.ndarray, space: LabelSpace) -> np.ndarray:
+    """Which rows show which value of which label: bool `(rows, strata)`; a continuous label is cut into bands."""
+    strata = [stratum.members for stratum in strata_of(labels, space)]
+    return np.stack(strata, axis=1) if strata else np.zeros((len(labels), 0), dtype=bool)
 
 
 def stratified_rows(labels: np.ndarray, space: LabelSpace, count: int, seed: int) -> np.ndarray:

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from ccvae.data.dataset import SPLITS, Dataset
+from ccvae.data.dataset import Dataset
+from ccvae.data.splits import SPLITS
 from ccvae.evaluation.oracle.oracle import known_labels
 from ccvae.labels import LabelSpace
 from ccvae.model.latent_model import LatentModel

@@ -12,9 +12,13 @@ import pandas as pd
 
 __all__ = [
     "DECIMAL_COMMA",
+    "MISSING_TEXTS",
     "Value",
     "as_value",
+    "comma_meaning",
+    "comma_remedy",
     "first_few",
+    "is_empty",
     "is_missing",
     "is_whole",
     "number_of",
@@ -27,16 +31,25 @@ Value = str | int
 
 # what pandas.read_csv takes for a missing value, in the spellings that labels may meet; "none" is a value to it, and to us
 MISSING_TEXTS = frozenset({"", "NA", "N/A", "n/a", "NaN", "nan", "-NaN", "-nan", "NULL", "null", "None", "<NA>", "#N/A", "#NA"})
-DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+DECIMAL_COMMA = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?|[+-]?\d+,\d+")
+"""A number with a comma in it: a decimal comma, or thousands separators."""
+THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?")
 SHOWN_OFFENDERS = 5
 
 
 def is_missing(cell: Any, values: Sequence[Value] = ()) -> bool:
     """Whether a cell means *not observed*: it is empty, NaN, or a text such as "NA" that is not among a label's values."""
-    if cell is None or cell is pd.NA or cell is pd.NaT or (isinstance(cell, float | np.floating) and math.isnan(cell)):
+    if is_empty(cell):
         return True
     text = text_of(cell)
     return text in MISSING_TEXTS and position_of(text, values) is None
+
+
+def is_empty(cell: Any) -> bool:
+    """Whether a cell is None, NaN or a text without characters, whatever its label's values are."""
+    if cell is None or cell is pd.NA or cell is pd.NaT or (isinstance(cell, float | np.floating) and math.isnan(cell)):
+        return True
+    return isinstance(cell, str) and not cell.strip()
 
 
 def text_of(cell: Any) -> str:
@@ -72,6 +85,21 @@ def position_of(cell: Any, values: Sequence[Value]) -> int | None:
 def as_value(text: str) -> Value:
     """Text as a whole number where it is one."""
     return int(text) if is_whole(text) and str(int(text)) == text else text
+
+
+def comma_meaning(texts: Sequence[str]) -> str:
+    """What the comma in numbers is, for messages: "thousands separator" where all can be read so, else "decimal comma"."""
+    return "thousands separator" if all(THOUSANDS.fullmatch(text) for text in texts) else "decimal comma"
+
+
+def comma_remedy(texts: Sequence[str]) -> str:
+    """What to do about a comma in numbers, for messages."""
+    if comma_meaning(texts) == "decimal comma":
+        return "write a decimal point, or read the table yourself with pandas.read_csv(..., decimal=',') and pass that"
+    return (
+        "write them without separators, or read the table yourself with pandas.read_csv(..., thousands=',') and pass that (if "
+        "they are decimal commas, use decimal=',' instead)"
+    )
 
 
 def is_whole(text: str) -> bool:

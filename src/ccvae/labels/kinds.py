@@ -13,6 +13,8 @@ from ccvae.labels.cells import (
     DECIMAL_COMMA,
     Value,
     as_value,
+    comma_meaning,
+    comma_remedy,
     first_few,
     is_missing,
     number_of,
@@ -20,12 +22,26 @@ from ccvae.labels.cells import (
     text_of,
 )
 
-__all__ = ["KINDS", "Binary", "Categorical", "Continuous", "Label", "described", "encode_cells", "infer_label"]
+__all__ = [
+    "KINDS",
+    "Binary",
+    "Categorical",
+    "Continuous",
+    "Label",
+    "UnusableColumnError",
+    "described",
+    "encode_cells",
+    "infer_label",
+]
 
 NEGATIVE_AND_POSITIVE = (("0", "1"), ("-1", "1"), ("false", "true"), ("no", "yes"), ("n", "y"), ("absent", "present"),
                          ("negative", "positive"))  # fmt: skip
 LARGEST_NUMBER = float(np.finfo(np.float32).max)
 MOST_INFERRED_CLASSES = 20
+
+
+class UnusableColumnError(ValueError):
+    """A column that cannot be a label as it is: it has no value, one value throughout, or different texts in its rows."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +198,8 @@ class Continuous:
         """Number of a table's cell; raises `ValueError` if it is no finite number."""
         number = number_of(cell)
         if number is None or not math.isfinite(number):
-            hint = "; write a decimal point, not a decimal comma" if DECIMAL_COMMA.fullmatch(text_of(cell)) else ""
+            comma = DECIMAL_COMMA.fullmatch(text_of(cell))
+            hint = f", with a {comma_meaning([text_of(cell)])}; {comma_remedy([text_of(cell)])}" if comma else ""
             raise ValueError(f"expected a number, found {cell!r}{hint}")
         if abs(number) > LARGEST_NUMBER:
             raise ValueError(f"the number {cell!r} is too large; give the label in another unit")
@@ -209,30 +226,30 @@ def described(label: Label) -> str:
     return f"{label.name!r} ({label.kind}: {shown})"
 
 
-def infer_label(name: str, cells: Sequence[Any], kind: str | None, source: str) -> Label:
-    """Guess one label from its column's cells (see `LabelSpace.infer`)."""
+def infer_label(
+    name: str, cells: Sequence[Any], kind: str | None, source: str, missing: Callable[[Any], bool] = is_missing
+) -> Label:
+    """Guess one label from its column's cells (see `LabelSpace.infer`); `missing` says which of them are not observed."""
     what = f"{source}: label {name!r}"
     try:
         distinct = set(cells)  # first, for a column repeats few values, and reading one takes a while
     except TypeError:
         raise ValueError(f"{what} holds lists or the like; a label has one value a row") from None
-    observed = sorted({text_of(cell) for cell in distinct if not is_missing(cell)})
+    observed = sorted({text_of(cell) for cell in distinct if not missing(cell)})
     if not observed:
-        raise ValueError(f"{what} has no observed value; give it some, or leave it out")
+        raise UnusableColumnError(f"{what} has no observed value; give it some, or leave it out")
     numbers = [number for number in map(number_of, observed) if number is not None and math.isfinite(number)]
     odd = [repr(text) for text in observed if number_of(text) is None or not math.isfinite(float(text))]
     pair = next((pair for pair in NEGATIVE_AND_POSITIVE if {text.lower() for text in observed} <= set(pair)), None)
     if kind != "categorical" and odd and all(DECIMAL_COMMA.fullmatch(text[1:-1]) for text in odd):
-        raise ValueError(
-            f"{what} holds numbers with a decimal comma ({first_few(odd)}); write a decimal point, "
-            f"or read the table yourself with pandas.read_csv(..., decimal=',') and pass that"
-        )
+        commas = [text[1:-1] for text in odd]
+        raise ValueError(f"{what} holds numbers with a {comma_meaning(commas)} ({first_few(odd)}); {comma_remedy(commas)}")
     if kind is None:
         whole = not odd and all(number.is_integer() for number in numbers)
         few = len(observed) <= MOST_INFERRED_CLASSES
         kind = "binary" if pair else "categorical" if few and (whole or odd) else "continuous"
         if kind == "continuous" and odd and not numbers:
-            raise ValueError(
+            raise UnusableColumnError(
                 f"{what} has {len(observed)} different texts ({first_few(odd)}); "
                 f"leave the column out, or say that its kind is categorical"
             )
@@ -244,7 +261,9 @@ def infer_label(name: str, cells: Sequence[Any], kind: str | None, source: str) 
         observed.sort(key=float)
     if kind == "categorical":
         if len(observed) == 1:
-            raise ValueError(f"{what} is constant: every observed value is {observed[0]}; give it others, or leave it out")
+            raise UnusableColumnError(
+                f"{what} is constant: every observed value is {observed[0]}; give it others, or leave it out"
+            )
         return Categorical(name, tuple(as_value(text) for text in observed))
     if pair:
         spelled = {text.lower(): text for text in reversed(observed)}

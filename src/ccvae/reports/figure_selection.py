@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ccvae.data.dataset import SPLITS, Dataset
+from ccvae.data.dataset import Dataset
+from ccvae.data.splits import SPLITS
 from ccvae.labels import Binary, Categorical, Continuous, Label, LabelSpace
 from ccvae.labels.cells import Value
 from ccvae.model.ccvae import CCVAE

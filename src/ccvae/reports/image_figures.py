@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ccvae.data.dataset import Dataset, Truth
+from ccvae.data.dataset import Dataset
 from ccvae.drawing.image_grid import BLUE, GREY, ORANGE, Row, grid, pixels_of
 from ccvae.labels import Binary, Categorical, Continuous, Label
 from ccvae.labels.cells import Value
@@ -76,7 +76,9 @@ def interventions(model: CCVAE, data: Dataset, choices: Choices) -> Figure:
         below = [f"→ {value_text(value)}" for value in values]
         colours = [colour_of(label, value) for value in values]
         if truth is not None:
-            after_truth = [true_intervention(truth, row, label, value) for row, value in zip(shown, values, strict=True)]
+            after_truth = [
+                truth.intervention(row, label.name, int(label.encode(value))) for row, value in zip(shown, values, strict=True)
+            ]
             pictures = interleaved(list(after), after_truth)
             below, colours = interleaved(below, [""] * len(below)), interleaved(colours, colours)
         else:
@@ -207,7 +209,7 @@ def transfer_rows(model: CCVAE, data: Dataset, choices: Choices, name: str) -> I
         moved = transfer(model, data.tensor(sources), data.tensor(np.full(len(sources), target)), [name])
         pictures = [data.inputs[target], *padded(pixels_of(moved))]
         if truth is not None:
-            pictures += [true_transfer(truth, source, target, name) for source in sources.tolist()]
+            pictures += [truth.transfer(source, target, name) for source in sources.tolist()]
         yield Row(pictures, "", "… onto" if number == 0 else "")
 
 
@@ -237,17 +239,6 @@ def intervened(model: CCVAE, x: Tensor, name: str, values: Sequence[Value | floa
         rows = [row for row, wanted in enumerate(values) if wanted == value]
         after[rows] = intervene(model, x[rows], {name: value}).to(after)
     return pixels_of(after)
-
-
-def true_intervention(truth: Truth, row: int, label: Label, value: Value | float) -> np.ndarray:
-    """What the program that drew a picture draws with a label set."""
-    recipe = truth.with_label(truth.recipes[row], label.name, int(label.encode(value)))
-    return truth.render(recipe)
-
-
-def true_transfer(truth: Truth, source: int, target: int, name: str) -> np.ndarray:
-    """What the program that drew two pictures draws with a part of one in the other."""
-    return truth.render(truth.with_part_of(truth.recipes[target], truth.recipes[source], name))
 
 
 def another(label: Label, number: float, turn: int) -> Value | float:

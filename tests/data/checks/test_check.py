@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ccvae.data import Dataset, check, digits
-from ccvae.data.dataset import SPLITS
+from ccvae.data.splits import SPLITS
 from ccvae.labels import Binary, Categorical, Continuous, LabelSpace
 
 SPACE = LabelSpace((Binary("ill", ("no", "yes")), Categorical("kind", ("a", "b", "c")), Continuous("age")))

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from ccvae.data import arrays, digits
-from ccvae.data.dataset import SPLITS
+from ccvae.data.splits import SPLITS
 from ccvae.labels import Binary, Categorical, Continuous, LabelSpace
 
 GENERATOR = np.random.default_rng(0)

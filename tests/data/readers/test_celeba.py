@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from ccvae.data import celeba
-from ccvae.data.dataset import SPLITS
 from ccvae.data.readers.celeba import PAPER_ATTRIBUTES
+from ccvae.data.splits import SPLITS
 
 ATTRIBUTES = [
     "5_o_Clock_Shadow", "Arched_Eyebrows", "Attractive", "Bags_Under_Eyes", "Bald", "Bangs", "Big_Lips", "Big_Nose",

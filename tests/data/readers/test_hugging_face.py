@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from ccvae.data import hugging_face
-from ccvae.data.dataset import SPLITS
+from ccvae.data.splits import SPLITS
 from ccvae.labels import Binary, Categorical, Continuous
 
 datasets = pytest.importorskip("datasets")
@@ -58,7 +58,8 @@ def check(data: Any) -> None:
 def test_in_memory(cache: Path) -> None:
     data = hugging_face(made(), size=16)
     check(data)
-    assert "columns that hold more than one value a row, left out: tags" in data.notes
+    assert "column 'tags' lists findings: 2 binary labels (a; b)" in data.notes
+    assert any("columns left out: 2 columns cannot be labels" in note for note in data.notes)
     assert [len(data.splits[split]) for split in SPLITS] == [16, 2, 2]
     assert len(list(cache.glob("images-*"))) == 1
 
@@ -69,8 +70,8 @@ def test_splits_are_kept() -> None:
     check(data)
     assert [len(data.splits[split]) for split in SPLITS] == [9, 3, 8]
     assert data.splits["test"].tolist() == list(range(12, 20))
-    with pytest.raises(ValueError, match=r"found also unsupervised"):
-        hugging_face(datasets.DatasetDict({"train": made(), "unsupervised": made()}))
+    with pytest.raises(ValueError, match=r"found also holdout"):
+        hugging_face(datasets.DatasetDict({"train": made(), "holdout": made()}))
 
 
 def test_saved_to_disk(tmp_path: Path) -> None:
@@ -144,7 +145,7 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("a\n1\n")
     with pytest.raises(ValueError, match=r"a.csv is no Parquet file"):
         hugging_face(tmp_path / "a.csv")
-    with pytest.raises(ValueError, match=r"column 'photo' is not there"):
+    with pytest.raises(ValueError, match=r"column 'photo' does not exist"):
         hugging_face(made(), image_column="photo")
     twice = made().add_column("other", [None] * 20).cast_column("other", datasets.Image())
     with pytest.raises(ValueError, match=r"several columns of images: picture, other"):

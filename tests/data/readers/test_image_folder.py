@@ -8,7 +8,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from ccvae.data import image_folder
-from ccvae.data.dataset import SPLITS
+from ccvae.data.splits import SPLITS
 from ccvae.labels import Binary, Categorical, Continuous, LabelSpace
 
 
@@ -232,10 +232,11 @@ GIVEN: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ),
     ({"file": ["", *[f"scan{row}.png" for row in range(1, 10)]]}, {}, "ids are missing: row 0"),
     ({"ill": ["0", "1", "maybe"] + [""] * 7}, {"kinds": {"ill": "binary"}}, "'ill' is to be binary but has 3 values"),
-    ({"ill": [""] * 10}, {}, "label columns without a single observed value: ill"),
+    ({"ill": [""] * 10}, {"labels": ["ill", "kind"]}, "label 'ill' has no observed value"),
     ({"ill": [""] * 10, "kind": ["NA"] * 10}, {}, r"not one label is observed in any row \(columns: ill; kind\)"),
-    ({"ill": ["1"] * 10}, {}, "label 'ill' is constant: all 10 observed values are 1"),
-    ({"kind": ["a"] * 10}, {}, "label 'kind' is constant: every observed value is a"),
+    ({"ill": ["1"] * 10}, {"labels": ["ill"]}, "label 'ill' is constant: all 10 observed values are 1"),
+    ({"kind": ["a"] * 10}, {"labels": ["ill", "kind"]}, "label 'kind' is constant: every observed value is a"),
+    ({"ill": ["1"] * 10, "kind": ["a"] * 10}, {}, r"2 columns cannot be labels: .*'kind'.*'ill'.*exclude=\['kind', 'ill'\]"),
     ({"ill": None, "kind": None}, {}, "has no label columns: its only columns are file"),
     ({"ill": ["1,5", "2,5"] * 5}, {}, "label 'ill' holds numbers with a decimal comma"),
     ({}, {"id_column": "name"}, "has no column 'name'; its columns are file, ill, kind"),

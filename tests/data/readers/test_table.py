@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from ccvae.data import table
-from ccvae.data.dataset import SPLITS
+from ccvae.data.splits import SPLITS
 from ccvae.data.tables.columns import InputColumns
 from ccvae.labels import Binary, Categorical
 
@@ -87,7 +87,7 @@ def test_choices() -> None:
         ({}, {"labels": ["cough"]}, "has no column 'cough'"),
         ({}, {"inputs": ["weight"]}, "has no column 'weight'"),
         ({}, {"inputs": ["ill", "age"]}, "column 'ill' cannot be"),
-        ({}, {"id_column": None}, "input 'patient' has 40 different texts"),
+        ({}, {"id_column": None, "inputs": ["age", "patient"]}, "input 'patient' has 40 different texts"),
         ({"patient": ["p0"] * 40}, {}, "ids must differ; repeated: p0"),
         ({"patient": [""] * 40}, {}, "ids are missing: row 0"),
         ({"age": ["12,5"] * 40}, {}, "input 'age' holds numbers with a decimal comma"),

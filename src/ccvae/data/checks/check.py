@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from ccvae.data.checks.page import page_of_report, text_of_report
-from ccvae.data.dataset import SPLITS, Dataset
+from ccvae.data.dataset import Dataset
+from ccvae.data.splits import SPLITS
 from ccvae.labels import Binary, Categorical, Continuous, Label, LabelSpace
 from ccvae.labels.cells import first_few
 
@@ -130,6 +131,7 @@ def check(data: Dataset) -> Report:
         *problems_of_duplicates(data, same),
     ]
     warnings = [
+        *data.warnings,
         *(warning for label in labels for warning in warnings_of_label(data, label)),
         *(
             f"{pair.first} and {pair.second} nearly say the same: their correlation is {pair.coefficient:.2f}"

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from ccvae.data.dataset import SPLITS, Dataset
+from ccvae.data.dataset import Dataset
+from ccvae.data.splits import SPLITS
 
 if TYPE_CHECKING:
     from ccvae.data.checks.check import LabelSummary, Report

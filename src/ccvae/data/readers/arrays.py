@@ -10,7 +10,12 @@ import pandas as pd
 import torch
 
 from ccvae.data.assembly import assemble
-from ccvae.data.dataset import Dataset, split_rows
+from ccvae.data.dataset import Dataset
+from ccvae.data.findings import Delimiter
+from ccvae.data.missing_values import MissingValues
+from ccvae.data.parsing import choose_columns, parse_labels
+from ccvae.data.splits import split_rows
+from ccvae.data.stratification import memberships
 from ccvae.labels import LabelSpace
 from ccvae.labels.cells import first_few
 
@@ -27,9 +32,11 @@ def arrays(
     ids: Sequence[Any] | None = None,
     kinds: Mapping[str, str] | None = None,
     space: LabelSpace | None = None,
+    missing_values: MissingValues = None,
+    delimiter: Delimiter = None,
     channels_first: bool | None = None,
     groups: Sequence[Any] | None = None,
-    splits: Mapping[str, Sequence[int]] | None = None,
+    splits: Mapping[str, Sequence[int] | np.ndarray] | None = None,
     labelled: int | float | None = None,
     validation: int | float = 0.1,
     test: int | float = 0.1,
@@ -46,15 +53,19 @@ def arrays(
             Not needed where the items of `inputs` are pairs.
         label_names: names of the labels, where `labels` has none; "label", or "label 1", "label 2", …, if not given.
         ids: texts that name the rows; their numbers if not given.
-        kinds: kinds of labels, by name, that are not to be guessed (see `LabelSpace.infer`).
-        space: the labels as they are known already, such as a trained model's; nothing is guessed or fitted then.
+        kinds: "binary", "categorical" or "continuous" by label, for those not to be guessed (see `LabelSpace.infer`).
+        space: labels that are known, such as a trained model's; nothing is guessed or fitted then. Of a table, only its
+            columns are read.
+        missing_values: values that mean *not observed*, such as -1 or "Unknown" (see `ccvae.data.image_folder`).
+        delimiter: what separates findings in a label's cells (see `ccvae.data.image_folder`).
         channels_first: whether channels come before height and width; needed only where the shape leaves it open.
-        groups: `(rows,)`, what must not be torn apart by splits, such as patients.
-        splits: row numbers of "train", "validation" and "test" (the last two may be left out), instead of a random split.
-        labelled: hide the labels of all training rows but so many, or but such a share.
-        validation: how many rows, or which share of them, to validate on.
-        test: how many rows, or which share of them, to test on.
-        seed: what decides the splits and which labels are hidden.
+        groups: `(rows,)`, such as patients; each group stays whole in one split.
+        splits: row numbers of "train", "validation" and "test" (the last two may be left out), instead of a random
+            split stratified by labels.
+        labelled: number (int) or fraction (float) of training rows that keep their labels; the others are hidden.
+        validation: number (int) or fraction (float) of rows to validate on.
+        test: number (int) or fraction (float) of rows to test on.
+        seed: random seed of the splits and of which labels are hidden.
         name: what reports call the data.
 
     Raises:
@@ -73,24 +84,26 @@ def arrays(
         raise ValueError(f"{len(pixels)} inputs, but {len(table)} rows of labels; the counts must agree")
     if len(pixels) < 2:
         raise ValueError(f"{len(pixels)} rows are too few to learn from")
+    chosen = choose_columns(table, None if space is None else space.names, (), "labels", delimiter=delimiter)
+    parsed = parse_labels(chosen.table, "labels", kinds=kinds, space=space, missing_values=missing_values)
     grouped = None if groups is None else np.array([str(group) for group in groups])
     if splits is None:
-        parts = split_rows(len(pixels), validation, test, seed, grouped)
+        parts = split_rows(len(pixels), validation, test, seed, grouped, memberships(parsed.array, parsed.space))
     else:
         parts = {split: np.sort(np.asarray(rows, dtype=np.int64)) for split, rows in splits.items()}
         parts |= {split: np.array([], dtype=np.int64) for split in ("validation", "test") if split not in parts}
     return assemble(
         pixels,
-        table,
+        parsed,
         [str(row) for row in (range(len(pixels)) if ids is None else ids)],
         parts,
         name=name,
         source="labels",
-        kinds=kinds,
-        space=space,
+        fit_priors=space is None,
         labelled=labelled,
         seed=seed,
         groups=grouped,
+        notes=chosen.notes,
     )
 
 

@@ -48,7 +48,9 @@ from typing import final, overload
 
 import numpy as np
 
-from ccvae.data.dataset import Dataset, split_rows
+from ccvae.data.dataset import Dataset, Truth
+from ccvae.data.label_arrays import LabelArrays
+from ccvae.data.splits import split_rows
 from ccvae.data.synthetic_faces.drawing import DRAWING_VERSION, draw, draw_data_set
 from ccvae.data.synthetic_faces.parts import AvatarStyle
 from ccvae.data.synthetic_faces.recipes import Recipe, sample_recipe
@@ -112,26 +114,31 @@ def avatars(
         lambda fresh: draw_data_set(fresh, drawn, size, seed, count, useful_processes(count, size, processes)),
     )
     labels = np.load(folder / "labels.npy").astype(np.float32)
-    space = LabelSpace(tuple(Binary(label) for label in drawn.labels))
+    parsed = LabelArrays(labels, LabelSpace(tuple(Binary(label) for label in drawn.labels)))
+    train = splits["train"]
+    if labelled is not None:
+        parsed = parsed.hide(train, labelled, None, seed)
     try:
-        space = space.with_priors(labels[splits["train"]])
+        parsed = parsed.with_priors(train)
     except ValueError as error:
         found = str(error).partition(";")[0]
-        raise ValueError(f"{len(splits['train'])} training faces of {count}: {found}; ask for more faces") from None
-    data = Dataset(
+        if labelled is not None:
+            kept = int((~np.isnan(parsed.array[train])).any(axis=1).sum())
+            raise ValueError(f"with {kept} labelled rows (seed {seed}): {found}; keep more") from None
+        raise ValueError(f"{len(train)} training faces of {count}: {found}; ask for more faces") from None
+    return Dataset(
         inputs=np.load(folder / "images.npy", mmap_mode="r"),
-        labels=labels,
-        space=space,
+        labels=parsed.array,
+        space=parsed.space,
         ids=np.array([f"avatar-{row:05d}" for row in range(count)]),
         splits=splits,
         name=f"{style} {size}×{size}",
         truth=AvatarTruth(style, size, seed, np.load(folder / "variants.npy")),
     )
-    return data if labelled is None else data.hide(labelled, seed)
 
 
 @final
-class AvatarTruth:
+class AvatarTruth(Truth):
     """All that is known of drawn faces.
 
     Args:

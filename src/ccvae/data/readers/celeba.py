@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
 
 from ccvae.data.assembly import assemble
-from ccvae.data.dataset import SPLITS, Dataset
+from ccvae.data.dataset import Dataset
 from ccvae.data.images.decoding import Framing
-from ccvae.data.readers.image_folder import with_images
+from ccvae.data.images.finding import Absent
+from ccvae.data.images.image_cache import decoded_files
+from ccvae.data.parsing import parse_labels
+from ccvae.data.splits import SPLITS
 from ccvae.data.tables.files import read_table, text_of_file
-from ccvae.labels import Binary, LabelSpace
+from ccvae.labels import Binary
 from ccvae.labels.cells import first_few
 
-__all__ = ["PAPER_ATTRIBUTES", "celeba"]
+__all__ = ["PAPER_ATTRIBUTES", "celeba", "present_rows"]
 
 PAPER_ATTRIBUTES = (
     "Arched_Eyebrows", "Bags_Under_Eyes", "Bangs", "Black_Hair", "Blond_Hair", "Brown_Hair", "Bushy_Eyebrows", "Chubby",
@@ -26,7 +30,12 @@ PAPER_ATTRIBUTES = (
 )  # fmt: skip
 """The 18 attributes of the paper's experiments."""
 
-IMAGE_FOLDERS = ("img_align_celeba", "img_align_celeba/img_align_celeba", "Img/img_align_celeba")
+IMAGE_FOLDERS = (
+    "img_align_celeba",
+    "img_align_celeba/img_align_celeba",
+    "Img/img_align_celeba",
+    "Img/img_align_celeba/img_align_celeba",
+)
 ATTRIBUTE_FILES = ("list_attr_celeba.txt", "Anno/list_attr_celeba.txt", "list_attr_celeba.csv")
 PARTITION_FILES = ("list_eval_partition.txt", "Eval/list_eval_partition.txt", "list_eval_partition.csv")
 
@@ -37,6 +46,7 @@ def celeba(
     attributes: Literal["paper", "all"] | Sequence[str] = "paper",
     size: int | tuple[int, int] = 64,
     square: int | None = None,
+    absent: Absent = "error",
     labelled: int | float | None = None,
     seed: int = 0,
     name: str = "CelebA",
@@ -49,8 +59,9 @@ def celeba(
         attributes: the paper's 18, all 40, or names.
         size: height and width in pixels, or one number for both. As in the paper, the whole image is stretched to it.
         square: cut a square of so many pixels from the middle first, 148 for example, which keeps the proportions.
-        labelled: hide the labels of all training rows but so many, or but such a share.
-        seed: what decides which labels are hidden.
+        absent: rows whose image does not exist are an error, or ignored with a note.
+        labelled: number (int) or fraction (float) of training rows that keep their labels; the others are hidden.
+        seed: random seed of which labels are hidden.
         name: what reports call the data.
 
     Returns:
@@ -62,7 +73,7 @@ def celeba(
     """
     folder = Path(folder)
     framing = Framing.of(size, "stretch", square)
-    images = found_in(folder, IMAGE_FOLDERS)
+    images = folder_of_images(folder)
     table, source = published_table(found_in(folder, ATTRIBUTE_FILES))
     names = attribute_names(attributes, table, source)
     coded = (table[list(names)] == "1").astype(np.int8)
@@ -70,22 +81,53 @@ def celeba(
     files = table.index.tolist()
     if partition.index.tolist() != files:
         raise ValueError(f"{source} and {partition_source} do not list the same images in the same order")
-    present = {path.name for path in images.iterdir()}
-    missing = [file for file in files if file not in present]
-    if missing:
-        raise ValueError(f"{source} lists images that {images} lacks: {first_few(missing)}")
-    draft = assemble(
-        None,
-        coded.set_axis(pd.Index(files, name="image"), axis=0),
+    found = {path.name for path in images.iterdir()}
+    present, notes = present_rows([file in found for file in files], files, source, images, absent)
+    files = [files[row] for row in present.tolist()]
+    splits = official_splits(partition["partition"].iloc[present], partition_source)
+    return assemble(
+        partial(decoded_files, images, files, framing, 3),
+        parse_labels(
+            coded.iloc[present].rename_axis("image"),
+            source,
+            known={attribute: Binary(attribute) for attribute in names},
+        ),
         files,
-        official_splits(partition["partition"], partition_source),
+        splits,
         name=name,
         source=source,
-        unfitted=LabelSpace(tuple(Binary(attribute) for attribute in names)),
         labelled=labelled,
         seed=seed,
+        notes=notes,
     )
-    return with_images(draft, images, files, framing, 3)
+
+
+def folder_of_images(folder: Path) -> Path:
+    """The folder that contains the images; as Kaggle packs them, it lies in another of the same name."""
+    candidates = [folder / candidate for candidate in IMAGE_FOLDERS if (folder / candidate).is_dir()]
+    if not candidates:
+        raise FileNotFoundError(f"{folder} holds none of {', '.join(IMAGE_FOLDERS)}")
+    return next(
+        (path for path in candidates if any(file.suffix.lower() in (".jpg", ".png") for file in path.iterdir())), candidates[0]
+    )
+
+
+def present_rows(
+    found: Sequence[bool], files: Sequence[str], source: str, folder: Path, absent: Absent
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Rows of a published table whose image exists, and notes.
+
+    Raises:
+        ValueError: images are missing, unless that is allowed, or all of them are.
+    """
+    present = np.flatnonzero(found)
+    missing = [file for file, exists in zip(files, found, strict=True) if not exists]
+    if absent not in get_args(Absent):
+        raise ValueError(f"absent must be {' or '.join(get_args(Absent))}, not {absent!r}")
+    if missing and (absent == "error" or not len(present)):
+        remedy = "not one listed image is there" if not len(present) else "ignore these rows with absent='ignore'"
+        raise ValueError(f"{source} lists images that {folder} lacks: {first_few(missing)}; {remedy}")
+    return present, (f"{len(missing)} rows of {source} whose image does not exist, ignored",) if missing else ()
 
 
 def found_in(folder: Path, candidates: Sequence[str]) -> Path:

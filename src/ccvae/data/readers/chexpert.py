@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -10,11 +11,15 @@ import numpy as np
 import pandas as pd
 
 from ccvae.data.assembly import assemble
-from ccvae.data.dataset import Dataset, split_rows
+from ccvae.data.dataset import Dataset
 from ccvae.data.images.decoding import Fit, Framing
-from ccvae.data.readers.image_folder import with_images
+from ccvae.data.images.finding import Absent
+from ccvae.data.images.image_cache import decoded_files
+from ccvae.data.parsing import parse_labels
+from ccvae.data.readers.celeba import present_rows
+from ccvae.data.splits import split_rows
 from ccvae.data.tables.files import read_table
-from ccvae.labels import Binary, LabelSpace
+from ccvae.labels import Binary
 from ccvae.labels.cells import first_few
 
 __all__ = ["COMPETITION", "OBSERVATIONS", "chexpert"]
@@ -24,6 +29,9 @@ OBSERVATIONS = (
     "Pneumonia", "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other", "Fracture", "Support Devices",
 )  # fmt: skip
 """The 14 observations."""
+
+NO_FINDING = "No Finding"
+"""The observation that the tables have as 1 or blank: 1 wherever no other is mentioned as present or uncertain."""
 
 COMPETITION = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion")
 """The five observations that CheXpert's competition is scored on."""
@@ -42,6 +50,7 @@ def chexpert(
     frontal_only: bool = True,
     size: int | tuple[int, int] = 64,
     fit: Fit = "stretch",
+    absent: Absent = "error",
     labelled: int | float | None = None,
     validation: int | float = 0.05,
     seed: int = 0,
@@ -56,13 +65,15 @@ def chexpert(
         folder: holds `train.csv`, `valid.csv`, `train/` and `valid/`, such as `CheXpert-v1.0-small`.
         observations: the competition's five, all 14, or names; columns such as "Sex" and "Age" may be among them.
         uncertain: what -1 stands for: not observed, 0, 1, or a probability of one half.
-        blank: what an empty cell (not mentioned in the report) stands for: not observed, or 0.
+        blank: what an empty cell (not mentioned in the report) stands for: not observed, or 0. Of "No Finding", which the
+            published table has as 1 or blank, a blank is 0 always: it has 1 wherever no finding is mentioned.
         frontal_only: leave lateral views out.
         size: height and width in pixels, or one number for both.
         fit: how images of other proportions are brought to the size.
-        labelled: hide the labels of all training rows but so many, or but such a share.
-        validation: how many rows of `train.csv`, or which share of them, to validate on.
-        seed: what decides the validation split and which labels are hidden.
+        absent: rows whose image does not exist are an error, or ignored with a note.
+        labelled: number (int) or fraction (float) of training rows that keep their labels; the others are hidden.
+        validation: number (int) or fraction (float) of rows of `train.csv` to validate on.
+        seed: random seed of the validation split and of which labels are hidden.
         name: what reports call the data.
 
     Raises:
@@ -81,28 +92,39 @@ def chexpert(
     table = pd.concat([train, test], ignore_index=True).rename_axis("row")
     names = observation_names(observations, table)
     files = [str(path).split("/", 1)[1] for path in table["Path"]]
-    missing = [file for file in files if not (folder / file).exists()]
-    if missing:
-        raise ValueError(f"images are listed that {folder} lacks: {first_few(missing)}")
-    labels = pd.DataFrame({column: meant(table[column], uncertain, blank) for column in names}).rename_axis("row")
-    others = [column for column in names if column not in OBSERVATIONS]
-    guessed = {label.name: label for label in LabelSpace.infer(labels[others])} if others else {}
+    source = "train.csv and valid.csv"
+    present, notes = present_rows([(folder / file).exists() for file in files], files, source, folder, absent)
+    trained = int((present < len(train)).sum())
+    table, files = table.iloc[present], [files[row] for row in present.tolist()]
+    implied = NO_FINDING in names and not set(table[NO_FINDING].iloc[:trained]) - {"", "1", "1.0"}
+    if implied:
+        notes = (f"blank {NO_FINDING!r} is taken as 0: train.csv has 1 wherever no finding is mentioned, and never 0", *notes)
+    labels = pd.DataFrame(
+        {
+            column: meant(table[column], uncertain, "zero" if implied and column == NO_FINDING else blank)
+            for column in names
+        }
+    ).rename_axis("row")
+    try:
+        parsed = parse_labels(labels, source, known={column: Binary(column) for column in names if column in OBSERVATIONS})
+    except ValueError as error:
+        advice = "read blank cells as 0 with blank='zero', or choose among observations" if blank == "missing" else ""
+        raise ValueError(f"{error}; {advice or 'choose among observations'}") from None
     patients = np.array([file.split("/")[1] for file in files])
-    drawn = split_rows(len(train), validation, 0, seed, patients[: len(train)])
-    draft = assemble(
-        None,
-        labels,
+    drawn = split_rows(trained, validation, 0, seed, patients[:trained])
+    policy = f"-1 is taken as {uncertain}, blank as {blank}; {'frontal views only' if frontal_only else 'all views'}"
+    return assemble(
+        partial(decoded_files, folder, files, framing, 1),
+        parsed,
         files,
-        drawn | {"test": np.arange(len(train), len(table))},
+        drawn | {"test": np.arange(trained, len(table))},
         name=name,
-        source="train.csv and valid.csv",
-        unfitted=LabelSpace(tuple(guessed.get(column, Binary(column)) for column in names)),
+        source=source,
         labelled=labelled,
         seed=seed,
         groups=patients,
-        notes=(f"-1 is taken as {uncertain}, blank as {blank}; {'frontal views only' if frontal_only else 'all views'}",),
+        notes=(policy, *notes),
     )
-    return with_images(draft, folder, files, framing, 1)
 
 
 def published_table(path: Path, frontal_only: bool) -> pd.DataFrame:

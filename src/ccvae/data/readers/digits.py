@@ -8,6 +8,7 @@ from PIL import Image
 
 from ccvae.data.dataset import Dataset
 from ccvae.data.readers.arrays import arrays
+from ccvae.data.splits import split_rows
 
 __all__ = ["digits"]
 
@@ -51,8 +52,7 @@ def digits(
         table,
         kinds={"digit": "categorical"},
         labelled=labelled,
-        validation=validation,
-        test=test,
+        splits=split_rows(len(images), validation, test, seed),
         seed=seed,
         name="digits",
     )

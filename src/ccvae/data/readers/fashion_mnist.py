@@ -14,9 +14,11 @@ import pandas as pd
 import torch
 
 from ccvae.data.assembly import assemble
-from ccvae.data.dataset import Dataset, split_rows
+from ccvae.data.dataset import Dataset
 from ccvae.data.images.decoding import Framing
-from ccvae.labels import Categorical, LabelSpace
+from ccvae.data.parsing import parse_labels
+from ccvae.data.splits import split_rows
+from ccvae.labels import Categorical
 from ccvae.labels.cells import Value
 
 __all__ = ["FASHION", "fashion_mnist", "mnist"]
@@ -113,12 +115,11 @@ def idx_files(
     table = pd.DataFrame({label: [values[number] for number in np.concatenate(classes).tolist()]}).rename_axis("row")
     return assemble(
         pixels,
-        table,
+        parse_labels(table, str(folder), known={label: Categorical(label, tuple(values))}),
         [f"{part}-{row}" for part, pictures in zip(PARTS, images, strict=True) for row in range(len(pictures))],
         split_rows(trained, validation, 0, seed) | {"test": np.arange(trained, total)},
         name=name,
         source=str(folder),
-        unfitted=LabelSpace((Categorical(label, tuple(values)),)),
         labelled=labelled,
         seed=seed,
     )

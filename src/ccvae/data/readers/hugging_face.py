@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from ccvae.data.assembly import SPLIT_NAMES, assemble, chosen_columns, groups_from, splits_from
+from ccvae.data.assembly import assemble
 from ccvae.data.dataset import Dataset
+from ccvae.data.findings import Delimiter
 from ccvae.data.images.decoding import Fit, Framing
 from ccvae.data.images.image_cache import decoded
+from ccvae.data.missing_values import MissingValues, is_unlabelled, listed, means_missing
+from ccvae.data.parsing import choose_columns, parse_labels
 from ccvae.data.readers.table import table
+from ccvae.data.splits import SPLIT_NAMES, groups_from, splits_from
+from ccvae.data.stratification import memberships
 from ccvae.labels import Categorical, Label, LabelSpace
 from ccvae.labels.cells import as_value, first_few
 from ccvae.labels.kinds import infer_label
@@ -29,10 +34,13 @@ def hugging_face(
     source: Any,
     *,
     labels: Sequence[str] | None = None,
+    exclude: Sequence[str] = (),
     image_column: str | None = None,
     configuration: str | None = None,
     kinds: Mapping[str, str] | None = None,
     space: LabelSpace | None = None,
+    missing_values: MissingValues = None,
+    delimiter: Delimiter = None,
     size: int | tuple[int, int] = 64,
     channels: Literal[1, 3] | None = None,
     fit: Fit = "stretch",
@@ -45,27 +53,32 @@ def hugging_face(
 ) -> Dataset:
     """A data set of Hugging Face's `datasets`, of images, or of numbers and categories.
 
-    Splits called train, validation (valid, val, dev) and test are kept; where there is only one split, or no validation, rows
-    are drawn for it from the training rows. Images are decoded once into a cache (see `ccvae.data.images.decoding`). Without an
-    image column the other columns become vectors (see `ccvae.data.table`).
+    Splits called train, validation (valid, val, dev) and test are kept, and rows of a split called unlabelled or unsupervised
+    are trained on without labels. With one split only, or no validation, rows are drawn for it from the training rows. Images
+    are decoded once into a cache (see `ccvae.data.images.decoding`). Without an image column the other columns become vectors
+    (see `ccvae.data.table`). A transform or format of the data set is ignored: columns are read as they are stored.
 
     Args:
-        source: a `datasets.Dataset` or `DatasetDict`; a folder that `save_to_disk` wrote, that holds Parquet files, or images
-            as `imagefolder` has them; a Parquet file; or a name on the hub.
-        labels: label columns; if not given, all others that hold one value a row.
+        source: a `datasets.Dataset` or `DatasetDict`; a folder that `save_to_disk` wrote, or that contains Parquet files, or
+            images as `imagefolder` has them; a Parquet file; or a name on the hub.
+        labels: label columns; if not given, all others. A column of lists of classes or texts becomes one binary label for
+            each. Free text and constant columns are left out with a note, where labels are not named.
+        exclude: columns that are no labels.
         image_column: the column of images; if not given, the only one of that type.
         configuration: which of several configurations of a data set on the hub.
         kinds: "binary", "categorical" or "continuous" by label, for those not to be guessed. The names of a `ClassLabel` are
             taken over; its -1 means *not observed*.
-        space: labels as they are known already; nothing is guessed or fitted then.
-        size: height and width in pixels that images are brought to, or one number for both.
-        channels: 1 for grey, 3 for colour; if not given, 1 where all images are grey.
+        space: labels that are known; nothing is guessed or fitted then.
+        missing_values: values that mean *not observed* (see `ccvae.data.image_folder`).
+        delimiter: what separates findings in a label's cells (see `ccvae.data.image_folder`).
+        size: height and width in pixels, or one number for both.
+        channels: 1 for grey, 3 for color; if not given, 1 where all images are grey.
         fit: "stretch" to the size, "crop" the middle, or "pad" with black.
-        labelled: hide the labels of all training rows but so many, or but such a share.
-        validation: how many training rows, or which share of them, to validate on, where there is no such split.
-        test: how many rows, or which share of them, to test on, where there is only one split.
-        group_column: column of what must not be torn apart by splits drawn here, such as patients.
-        seed: what decides the splits and which labels are hidden.
+        labelled: number (int) or fraction (float) of training rows that keep their labels; the others are hidden.
+        validation: number (int) or fraction (float) of training rows to validate on, where there is no such split.
+        test: number (int) or fraction (float) of rows to test on, where there is only one split.
+        group_column: column of groups, such as patients, that stay whole in splits drawn here.
+        seed: random seed of the splits and of which labels are hidden.
         name: what reports call the data.
 
     Raises:
@@ -76,17 +89,30 @@ def hugging_face(
     framing = Framing.of(size, fit)
     whole = joined(parts)
     image_column = image_column or only_image_column(whole, shown)
-    content = table_of(whole, image_column)
+    content, notes = table_of(whole, image_column)
     split_column = None
+    unlabelled = [split for split in parts if is_unlabelled(split)]
     if len(parts) > 1:
         split_column = SPLIT_COLUMN
-        content[SPLIT_COLUMN] = [split for split, part in parts.items() for _ in range(len(part))]
+        split_of = [split for split, part in parts.items() for _ in range(len(part))]
+        content[SPLIT_COLUMN] = ["train" if split in unlabelled else split for split in split_of]
+        hidden = np.isin(split_of, unlabelled)
+    if unlabelled:
+        count = sum(len(parts[split]) for split in unlabelled)
+        notes.append(f"{count} rows of split {first_few(unlabelled)} are in training, without labels")
     if image_column is None:
+        named = [labels] if isinstance(labels, str) else list(labels or (space.names if space else ()))
+        if unlabelled:
+            content = content.astype(dict.fromkeys(named, object))
+            content.loc[hidden, named] = None
         return table(
             content.rename_axis(None),
-            labels or (space.names if space else ()),
+            named,
+            exclude=exclude,
             kinds=kinds,
             space=space,
+            missing_values=missing_values,
+            delimiter=delimiter,
             labelled=labelled,
             validation=validation,
             test=test,
@@ -96,27 +122,35 @@ def hugging_face(
             name=shown,
         )
     wanted = list(space.names) if space and labels is None else labels
-    nested = [
-        str(column) for column, cells in content.items() if cells.map(lambda c: isinstance(c, list | dict | np.ndarray)).any()
-    ]
-    chosen = chosen_columns(content.drop(columns=nested), wanted, (group_column, split_column), shown)
+    if unlabelled:
+        others = (group_column, split_column)
+        content = content.astype({column: object for column in content.columns if column not in others})
+        content.loc[hidden, [column for column in content.columns if column not in others]] = None
+    chosen = choose_columns(content, wanted, (group_column, split_column), shown, delimiter=delimiter, exclude=exclude)
+    parsed = parse_labels(
+        chosen.table,
+        shown,
+        kinds=kinds,
+        known=named_classes(chosen.table, whole.features, kinds or {}, missing_values, shown),
+        space=space,
+        missing_values=missing_values,
+        drop_unusable=wanted is None,
+    )
     groups = groups_from(content, group_column, shown)
-    draft = assemble(
-        None,
-        chosen,
+    strata = memberships(parsed.array, parsed.space)
+    return assemble(
+        partial(decoded_column, whole, image_column, framing, channels, shown),
+        parsed,
         [str(row) for row in range(len(content))],
-        splits_from(content, split_column, groups, shown, validation=validation, test=test, seed=seed),
+        splits_from(content, split_column, groups, shown, validation=validation, test=test, seed=seed, strata=strata),
         name=shown,
         source=shown,
-        kinds=kinds if space else None,
-        unfitted=None if space else unfitted_space(chosen, whole.features, kinds or {}, shown),
-        space=space,
+        fit_priors=space is None,
         labelled=labelled,
         seed=seed,
         groups=groups,
-        notes=[f"columns that hold more than one value a row, left out: {first_few(nested)}"] if nested else [],
+        notes=(*notes, *chosen.notes),
     )
-    return with_decoded(draft, whole, image_column, framing, channels)
 
 
 def parts_of(source: Any, configuration: str | None) -> dict[str, Any]:
@@ -128,17 +162,18 @@ def parts_of(source: Any, configuration: str | None) -> dict[str, Any]:
     if isinstance(source, str | Path):
         source = loaded(source, configuration)
     if isinstance(source, datasets.Dataset):
-        return {"train": source}
+        return {"train": source.with_format(None)}
     if not isinstance(source, datasets.DatasetDict):
         raise ValueError(f"expected a datasets.Dataset, a DatasetDict, a path or a name on the hub, not {type(source)}")
     known = {spelling for spellings in SPLIT_NAMES.values() for spelling in spellings}
-    others = [str(split) for split in source if str(split).lower() not in known]
+    others = [str(split) for split in source if str(split).lower() not in known and not is_unlabelled(str(split))]
     if others and len(source) > 1:
         raise ValueError(
-            f"splits must be called train, validation or test; found also {first_few(others)}: pass those wanted, as a "
-            f"datasets.DatasetDict with these names"
+            f"splits must be called train, validation, test or unlabelled; found also {first_few(others)}: pass those "
+            f"wanted, as a datasets.DatasetDict with these names"
         )
-    return {str(split): part for split, part in source.items() if len(part)}
+    # a transform would replace columns and decode every image; here columns are read as they are stored
+    return {str(split): part.with_format(None) for split, part in source.items() if len(part)}
 
 
 def loaded(source: str | Path, configuration: str | None) -> Any:
@@ -177,41 +212,65 @@ def only_image_column(whole: Any, shown: str) -> str | None:
     return found[0] if found else None
 
 
-def table_of(whole: Any, image_column: str | None) -> pd.DataFrame:
-    """All columns but images, with the names of classes in place of their numbers."""
+def table_of(whole: Any, image_column: str | None) -> tuple[pd.DataFrame, list[str]]:
+    """All columns that can be labels or inputs, with the names of classes in place of their numbers; and notes."""
     import datasets
 
     if image_column is not None and not isinstance(whole.features.get(image_column), datasets.Image):
         raise ValueError(
-            f"column {image_column!r} is not there, or is not of the type Image; columns: {', '.join(whole.features)}"
+            f"column {image_column!r} does not exist, or is not of the type Image; columns: {', '.join(whole.features)}"
         )
     images = [column for column, feature in whole.features.items() if isinstance(feature, datasets.Image)]
     content: pd.DataFrame = whole.remove_columns(images).to_pandas()
+    nested = []
     for column, feature in whole.features.items():
+        if column in images:
+            continue
         if isinstance(feature, datasets.ClassLabel):
-            numbers = whole[column]
-            names = [None if number is None or number < 0 else feature.names[number] for number in numbers]
+            names = [named(feature, number) for number in whole[column]]
             content[column] = pd.Series(names, dtype=object)
+        elif isinstance(within := getattr(feature, "feature", None), datasets.ClassLabel):
+            lists = [None if numbers is None else [named(within, number) for number in numbers] for numbers in whole[column]]
+            content[column] = pd.Series(lists, dtype=object)
+        elif getattr(within, "dtype", None) not in ("string", "large_string") and content[column].map(is_nested).any():
+            nested.append(str(column))
     content.index = pd.RangeIndex(len(whole), name="row")
-    return content
+    notes = [f"columns with more than one value a row, left out: {first_few(nested)}"] if nested else []
+    return content.drop(columns=nested), notes
 
 
-def unfitted_space(chosen: pd.DataFrame, features: Any, kinds: Mapping[str, str], source: str) -> LabelSpace:
-    """Labels of columns: guessed, but with the classes that a `ClassLabel` names, in their order."""
-    guessed = LabelSpace.infer(chosen, kinds, source)
-    labels: list[Label] = []
-    for label in guessed:
-        names = getattr(features[label.name], "names", None)
-        if names and label.name not in kinds:
-            label = infer_label(label.name, names, None if len(names) == 2 else "categorical", source)
-            if isinstance(label, Categorical):
-                label = Categorical(label.name, tuple(as_value(text) for text in names))
-        labels.append(label)
-    return LabelSpace(tuple(labels))
+def is_nested(cell: Any) -> bool:
+    """Whether a cell has more than one value."""
+    return isinstance(cell, list | dict | np.ndarray)
 
 
-def with_decoded(draft: Dataset, whole: Any, column: str, framing: Framing, channels: int | None) -> Dataset:
-    """Data whose labels are checked already, with the images of a column in place of the stand-ins."""
+def named(feature: Any, number: int | None) -> str | None:
+    """Name of a class; None for its number -1, which means *not observed*."""
+    return None if number is None or number < 0 else str(feature.names[number])
+
+
+def named_classes(
+    chosen: pd.DataFrame, features: Any, kinds: Mapping[str, str], missing_values: MissingValues, source: str
+) -> dict[str, Label]:
+    """Labels with the classes that a `ClassLabel` names, in their order, but those that mean *not observed*."""
+    labels: dict[str, Label] = {}
+    for column in map(str, chosen.columns):
+        names = getattr(features.get(column), "names", None)
+        if not names or column in kinds:
+            continue
+        codes = missing_values.get(column) if isinstance(missing_values, Mapping) else missing_values
+        names = [name for name in names if not means_missing(name, listed(codes))]
+        label = infer_label(column, names, None if len(names) == 2 else "categorical", source)
+        if isinstance(label, Categorical):
+            label = Categorical(column, tuple(as_value(text) for text in names))
+        labels[column] = label
+    return labels
+
+
+def decoded_column(
+    whole: Any, column: str, framing: Framing, channels: int | None, source: str
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Images of a column, from the cache or decoded into it, and notes."""
     import datasets
 
     raw = whole.select_columns([column]).cast_column(column, datasets.Image(decode=False))
@@ -227,5 +286,4 @@ def with_decoded(draft: Dataset, whole: Any, column: str, framing: Framing, chan
     if first is not None and first["bytes"] is None:  # only paths are kept, so the files may change behind our back
         key += [[cell["path"], Path(cell["path"]).stat().st_mtime_ns] for cell in raw[column] if cell is not None]
     names = [f"row {row}" for row in range(len(raw))]
-    inputs, notes = decoded(names, file_of, framing, channels, draft.name, key)
-    return replace(draft, inputs=inputs, notes=(*draft.notes, *notes))
+    return decoded(names, file_of, framing, channels, source, key)

@@ -6,9 +6,14 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from ccvae.data.assembly import assemble, chosen_columns, groups_from, splits_from
+from ccvae.data.assembly import assemble
 from ccvae.data.dataset import Dataset
-from ccvae.data.tables.columns import InputColumns, Missing, Number, missing_of
+from ccvae.data.findings import Delimiter
+from ccvae.data.missing_values import MissingValues
+from ccvae.data.parsing import check_named, choose_columns, parse_labels
+from ccvae.data.splits import groups_from, splits_from
+from ccvae.data.stratification import memberships
+from ccvae.data.tables.columns import InputColumns, Missing, Number, fit_columns, missing_of
 from ccvae.data.tables.files import TableSource, read_table
 from ccvae.labels import LabelSpace
 from ccvae.labels.cells import first_few, is_missing, text_of
@@ -21,12 +26,15 @@ def table(
     labels: Sequence[str],
     *,
     inputs: Sequence[str] | None = None,
+    exclude: Sequence[str] = (),
     input_kinds: Mapping[str, str] | None = None,
     missing: Missing = "refuse",
     columns: InputColumns | None = None,
     id_column: str | None = None,
     kinds: Mapping[str, str] | None = None,
     space: LabelSpace | None = None,
+    missing_values: MissingValues = None,
+    delimiter: Delimiter = None,
     labelled: int | float | None = None,
     validation: int | float = 0.1,
     test: int | float = 0.1,
@@ -37,28 +45,32 @@ def table(
 ) -> Dataset:
     """Rows of a table as vectors, with labels among its columns; an empty label means *not observed*.
 
-    Numbers are standardised by the mean and scale of the training rows; a category becomes one feature a value.
+    Numbers are standardised by the mean and scale of the training rows; a category becomes one feature for each value.
 
     Args:
         source: CSV or Parquet file, or a table (see `ccvae.data.tables.files`).
         labels: label columns.
-        inputs: input columns; if not given, all that are not used otherwise.
+        inputs: input columns. If not given, all that are not used otherwise; free text and empty columns are then left out
+            with a note.
+        exclude: columns that are no inputs.
         input_kinds: "number" or "category" by input column, for those not to be guessed (see `InputColumns.fit`).
         missing: "refuse" missing inputs, or put the column's "mean" in their place.
-        columns: input columns as they are known already, such as those of a trained model's data; nothing is fitted then.
+        columns: input columns that are known, such as those of a trained model's data; nothing is fitted then.
         id_column: column that names the rows; their numbers if not given.
         kinds: "binary", "categorical" or "continuous" by label, for those not to be guessed (see `LabelSpace.infer`).
-        space: labels as they are known already; nothing is guessed or fitted then.
-        labelled: hide the labels of all training rows but so many, or but such a share.
-        validation: how many rows, or which share of them, to validate on.
-        test: how many rows, or which share of them, to test on.
-        group_column: column of what must not be torn apart by splits, such as patients.
-        split_column: column that says train, validation or test, instead of a random split.
-        seed: what decides the splits and which labels are hidden.
+        space: labels that are known; nothing is guessed or fitted then.
+        missing_values: values that mean *not observed* in labels, such as -1 or "Unknown" (see `ccvae.data.image_folder`).
+        delimiter: what separates findings in a label's cells (see `ccvae.data.image_folder`).
+        labelled: number (int) or fraction (float) of training rows that keep their labels; the others are hidden.
+        validation: number (int) or fraction (float) of rows to validate on.
+        test: number (int) or fraction (float) of rows to test on.
+        group_column: column of groups, such as patients, that stay whole in one split.
+        split_column: column that says train, validation or test, instead of a random split stratified by labels.
+        seed: random seed of the splits and of which labels are hidden.
         name: what reports call the data; the file's name if not given.
 
     Returns:
-        Vectors, with `columns` to encode new rows alike.
+        Vectors, with `columns` to encode new rows in the same way.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -70,13 +82,29 @@ def table(
     if not labels:
         raise ValueError(f"{file}: say which columns are labels; its columns are {', '.join(map(str, content.columns))}")
     reserved = (id_column, group_column, split_column)
-    chosen = chosen_columns(content, labels, reserved, file)
-    used = chosen_columns(content, inputs, (*reserved, *map(str, chosen.columns)), file)
+    chosen = choose_columns(content, labels, reserved, file, delimiter=delimiter)
+    parsed = parse_labels(chosen.table, file, kinds=kinds, space=space, missing_values=missing_values)
     groups = groups_from(content, group_column, file)
-    splits = splits_from(content, split_column, groups, file, validation=validation, test=test, seed=seed)
-    notes = []
+    strata = memberships(parsed.array, parsed.space)
+    splits = splits_from(content, split_column, groups, file, validation=validation, test=test, seed=seed, strata=strata)
+    notes = list(chosen.notes)
     if columns is None:
-        columns = InputColumns.fit(used, missing, input_kinds, file, rows=splits["train"])
+        taken = {*reserved, *chosen.sources, *([exclude] if isinstance(exclude, str) else exclude)}
+        check_named([*exclude, *(inputs or [])], [*map(str, content.columns)], file)
+        names = list(inputs) if inputs is not None else [str(column) for column in content.columns if column not in taken]
+        both = [repr(name) for name in names if name in taken]
+        if both:
+            raise ValueError(
+                f"{file}: column {first_few(both)} cannot be an input: it is a label, or names rows, groups or splits"
+            )
+        if not names:
+            raise ValueError(
+                f"{file}: no column is left for the inputs; its columns are {', '.join(map(str, content.columns))}"
+            )
+        columns, left_out = fit_columns(
+            content[names], missing, input_kinds, file, rows=splits["train"], drop_unusable=inputs is None
+        )
+        notes += left_out
     constant = [column.name for column in columns.columns if isinstance(column, Number) and column.constant]
     if constant:
         notes.append(f"inputs that are constant in training: {first_few(constant)}")
@@ -85,13 +113,12 @@ def table(
         notes.append(f"{holes} missing inputs, given their column's mean")
     return assemble(
         columns.encode(content, file),
-        chosen,
+        parsed,
         ids_of(content, id_column, file),
         splits,
         name=name or file.split(".")[0],
         source=file,
-        kinds=kinds,
-        space=space,
+        fit_priors=space is None,
         labelled=labelled,
         seed=seed,
         groups=groups,

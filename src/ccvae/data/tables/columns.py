@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,9 +12,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from ccvae.labels.cells import DECIMAL_COMMA, first_few, is_missing, text_of
+from ccvae.labels.cells import DECIMAL_COMMA, comma_meaning, comma_remedy, first_few, is_missing, text_of
+from ccvae.labels.kinds import UnusableColumnError
 
-__all__ = ["Category", "InputColumns", "Missing", "Number"]
+__all__ = ["Category", "InputColumns", "Missing", "Number", "fit_columns", "missing_of"]
 
 Missing = Literal["refuse", "mean"]
 """What is done about missing inputs: refuse them, or put the column's mean in their place."""
@@ -139,13 +141,7 @@ class InputColumns:
         Raises:
             ValueError: a column is empty, mixes numbers and texts, or has too many categories.
         """
-        kinds = dict(kinds or {})
-        wrong = [f"{name}: {kind}" for name, kind in kinds.items() if kind not in ("number", "category") or name not in table]
-        if wrong:
-            raise ValueError(f"{source}: no such input column, or kind (number, category): {first_few(wrong)}")
-        rows = np.arange(len(table)) if rows is None else rows
-        columns = [fitted(str(name), table[name].tolist(), rows, kinds.get(name), source) for name in table.columns]
-        return cls(tuple(columns), missing)
+        return fit_columns(table, missing, kinds, source, rows)[0]
 
     def encode(self, table: pd.DataFrame, source: str = "table") -> np.ndarray:
         """Vectors of a table's rows, float32 `(rows, features)`; columns that are not inputs are ignored.
@@ -175,39 +171,124 @@ class InputColumns:
         with np.errstate(over="ignore"):  # what is too large becomes infinite, which the data set refuses by row
             return np.concatenate(parts, axis=1).astype(np.float32)
 
+    def decode(self, vectors: np.ndarray) -> pd.DataFrame:
+        """Table of vectors `(rows, features)` in the columns' own units: numbers, and the category with the largest feature."""
+        found: dict[str, Any] = {}
+        first = 0
+        for column in self.columns:
+            part = np.asarray(vectors[:, first : first + len(column.features)], dtype=np.float64)
+            first += len(column.features)
+            if isinstance(column, Number):
+                found[column.name] = part[:, 0] * column.scale + column.mean
+            else:
+                found[column.name] = pd.Series([column.values[position] for position in part.argmax(axis=1)], dtype=object)
+        return pd.DataFrame(found)
+
     def to_json(self) -> str:
         """JSON text, for `from_json`."""
         return json.dumps({"missing": self.missing, "columns": [asdict(column) for column in self.columns]}, indent=2)
 
     @classmethod
-    def from_json(cls, text: str) -> InputColumns:
-        """The columns that `to_json` wrote."""
-        found = json.loads(text)
-        columns = [
-            Category(entry["name"], tuple(entry["values"]), tuple(entry["shares"])) if "values" in entry else Number(**entry)
-            for entry in found["columns"]
-        ]
-        return cls(tuple(columns), found["missing"])
+    def from_json(cls, text: str, source: str = "input columns") -> InputColumns:
+        """The columns that `to_json` wrote, checked.
+
+        Raises:
+            ValueError: the text is not what `to_json` writes.
+        """
+        try:
+            found = json.loads(text)
+            columns = tuple(column_of(entry) for entry in found["columns"])
+            names = [column.name for column in columns]
+            if len(set(names)) != len(names):
+                raise ValueError("column names must differ")
+            return cls(columns, found["missing"])
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f"{source}: expected JSON of input columns: {type(error).__name__}: {error}") from None
 
 
-def fitted(name: str, cells: Sequence[Any], rows: np.ndarray, kind: str | None, source: str) -> Number | Category:
+def column_of(entry: Any) -> Number | Category:
+    """A column from its JSON; raises `TypeError`, `KeyError` or `ValueError` if it is none."""
+    if not isinstance(entry, dict) or not isinstance(entry["name"], str):
+        raise TypeError(f"expected a column with a name, found {str(entry)[:100]}")
+    if "values" not in entry:
+        numbers = [entry["mean"], entry["scale"]]
+        if not all(is_number(number) for number in numbers) or numbers[1] < 0:
+            raise ValueError(f"column {entry['name']!r}: expected a mean and a scale of at least 0, found {numbers}")
+        return Number(entry["name"], *map(float, numbers))
+    values, shares = entry["values"], entry["shares"]
+    if not isinstance(values, list) or not isinstance(shares, list) or not len(values) == len(shares) > 0:
+        raise ValueError(f"column {entry['name']!r}: expected as many shares as values")
+    if not all(isinstance(value, str) for value in values) or len(set(values)) != len(values):
+        raise ValueError(f"column {entry['name']!r}: values must be texts that differ")
+    if not all(is_number(share) and share >= 0 for share in shares):
+        raise ValueError(f"column {entry['name']!r}: shares must be numbers of at least 0")
+    return Category(entry["name"], tuple(values), tuple(map(float, shares)))
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value from JSON is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def fit_columns(
+    table: pd.DataFrame,
+    missing: Missing = "refuse",
+    kinds: Mapping[str, str] | None = None,
+    source: str = "table",
+    rows: np.ndarray | None = None,
+    drop_unusable: bool = False,
+) -> tuple[InputColumns, list[str]]:
+    """Input columns (see `InputColumns.fit`), and notes.
+
+    Args:
+        table: see `InputColumns.fit`, as all below.
+        missing: see there.
+        kinds: see there.
+        source: see there.
+        rows: see there.
+        drop_unusable: leave out columns without a value and of free text, with a note.
+    """
+    kinds = dict(kinds or {})
+    wrong = [f"{name}: {kind}" for name, kind in kinds.items() if kind not in ("number", "category") or name not in table]
+    if wrong:
+        raise ValueError(f"{source}: no such input column, or kind (number, category): {first_few(wrong)}")
+    rows = np.arange(len(table)) if rows is None else rows
+    columns: list[Number | Category] = []
+    unusable: dict[str, str] = {}
+    offending: dict[str, str] = {}
+    for name in map(str, table.columns):
+        try:
+            columns.append(fitted(name, table[name].tolist(), rows, kinds.get(name)))
+        except UnusableColumnError as error:
+            unusable[name] = str(error)
+        except ValueError as error:
+            offending[name] = str(error)
+    if offending or (unusable and (not drop_unusable or not columns)):
+        problems = offending | unusable
+        shown = [f"input {name!r} {problem}" for name, problem in problems.items()]
+        advice = f"; leave columns out with exclude={[*problems]}" if len(problems) > 1 else ""
+        raise ValueError(f"{source}: {'; '.join(shown[:20])}{advice}")
+    notes = [f"inputs left out: {first_few([f'{name!r} {problem}' for name, problem in unusable.items()])}"] if unusable else []
+    return InputColumns(tuple(columns), missing), notes
+
+
+def fitted(name: str, cells: Sequence[Any], rows: np.ndarray, kind: str | None) -> Number | Category:
     """One column: its kind and categories from all cells, the rest from those of some rows."""
-    what = f"{source}: input {name!r}"
     numbers, missing = numbers_of(cells), missing_of(cells)
     rows = rows[~missing[rows]]
     if not len(rows):
-        raise ValueError(f"{what} has no value to learn from; leave the column out")
+        raise UnusableColumnError("has no value to learn from; leave the column out")
     texts = [text_of(cells[row]) for row in np.flatnonzero(~missing & ~np.isfinite(numbers)).tolist()]
     shown = first_few([repr(text) for text in sorted(set(texts))])
     if kind != "category" and texts and all(DECIMAL_COMMA.fullmatch(text) for text in texts):
-        raise ValueError(f"{what} holds numbers with a decimal comma ({shown}); write a decimal point")
+        raise ValueError(f"holds numbers with a {comma_meaning(texts)} ({shown}); {comma_remedy(texts)}")
     present = int((~missing).sum())
     if texts and kind != "category" and (kind == "number" or len(texts) < present / 2):
-        raise ValueError(f"{what} holds numbers, but also {shown}; empty these cells, or say that the column is a category")
+        raise ValueError(f"holds numbers, but also {shown}; empty these cells, or say that the column is a category")
     if kind == "category" or texts:
         values = sorted({text_of(cells[row]) for row in np.flatnonzero(~missing).tolist()})
         if len(values) > (MOST_CATEGORIES if len(values) < present / 2 else FEW_CATEGORIES):
-            raise ValueError(f"{what} has {len(values)} different texts ({first_few(values)}); leave the column out")
+            raise UnusableColumnError(f"has {len(values)} different texts ({first_few(values)}); leave the column out")
         counts = Counter(text_of(cells[row]) for row in rows.tolist())
         return Category(name, tuple(values), tuple(counts[value] / len(rows) for value in values))
     mean, scale = float(numbers[rows].mean()), float(numbers[rows].std())

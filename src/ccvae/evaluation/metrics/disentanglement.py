@@ -195,7 +195,7 @@ def transfers_by_variant(model: Painter, judge: Judge, sample: Sample, pairs: Ma
             continue
         true = as_tensor(
             [
-                truth.render(truth.with_part_of(truth.recipes[target], truth.recipes[source], name))
+                truth.transfer(source, target, name)
                 for source, target in zip(chosen.sources.tolist(), chosen.targets.tolist(), strict=True)
             ]
         )

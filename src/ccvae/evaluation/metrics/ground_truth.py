@@ -99,7 +99,7 @@ def transfers_against_truth(model: Painter, judge: Judge, sample: Sample, pairs:
         after = model.transfer(sample.data.tensor(chosen.sources), targets, [name])
         true = as_tensor(
             [
-                truth.render(truth.with_part_of(truth.recipes[target], truth.recipes[source], name))
+                truth.transfer(source, target, name)
                 for source, target in zip(chosen.sources.tolist(), chosen.targets.tolist(), strict=True)
             ]
         )
