@@ -168,26 +168,34 @@ class DataConfig:
             "table" or "hugging_face"; "auto" finds out.
         csv: CSV or Parquet table with the labels of a folder of images.
         labels: label columns, as a list, or with commas between.
+        exclude: columns that are neither labels nor inputs, as a list, or with commas between.
         kinds: "binary", "categorical" or "continuous" by label, for those not to be guessed.
+        missing_values: values that mean not observed, such as -1 or Unknown: one, several with commas between, or by label.
+        delimiter: what separates findings in cells such as Edema|Mass, each of which becomes a binary label.
         id_column: column that names the images or rows.
         size: height and width in pixels.
-        labelled: hide the labels of all training rows but so many (a whole number), or but such a share (with a point); the
-            rows are chosen so that every value of every label keeps its share.
-        labelled_per_class: hide the labels of all training rows but so many of every value.
-        validation: how many rows (a whole number), or which share (with a point), to validate on.
-        test: likewise to test on.
-        group_column: column of what splits must not tear apart, such as patients.
+        absent: "error" or "ignore" for rows of a table whose image does not exist.
+        labelled: number (whole) or fraction (with a point) of training rows that keep their labels; the rows are chosen so
+            that every value of every label keeps its share.
+        labelled_per_class: number of training rows of every value that keep their labels.
+        validation: number (whole) or fraction (with a point) of rows to validate on.
+        test: number (whole) or fraction (with a point) of rows to test on.
+        group_column: column of groups, such as patients, that stay whole in one split.
         split_column: column that says train, validation or test.
-        seed: of splits and hidden labels.
+        seed: random seed of splits and hidden labels.
         options: further arguments of the reader, by name.
     """
 
     reader: str = "auto"
     csv: str | None = None
     labels: list[str] | str | None = None
+    exclude: list[str] | str | None = None
     kinds: dict[str, str] | None = None
+    missing_values: list[int | float | str] | dict[str, Any] | int | float | str | None = None
+    delimiter: dict[str, str] | str | None = None
     id_column: str | None = None
     size: int | None = None
+    absent: str | None = None
     labelled: int | float | None = None
     labelled_per_class: int | None = None
     validation: int | float | None = None

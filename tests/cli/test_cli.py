@@ -97,7 +97,7 @@ def test_pictures_one_by_one(run, tmp_path):
 def test_dry_run_writes_nothing(tmp_path, capsys):
     assert main(["train", "digits", "--out", str(tmp_path / "run"), "--dry-run", *SMALL]) == 0
     assert not (tmp_path / "run").exists()
-    assert "training rows bear labels" in capsys.readouterr().err
+    assert "training rows have labels" in capsys.readouterr().err
 
 
 def test_config_file_and_flags(tmp_path, capsys):

@@ -63,6 +63,7 @@ def train(
     # Lightning sets these to INFO when imported
     for source_of_messages in ("lightning.pytorch", "lightning.fabric.utilities.distributed"):
         logging.getLogger(source_of_messages).setLevel(logging.WARNING)
+    logging.getLogger("ccvae.data").setLevel(logging.ERROR)  # warnings about data are printed with their description
     settings = {"data": {"source": source, **asdict(data)}}
     if resume:
         check_resumable(out, settings | {"model": asdict(model), "training": asdict(training)})
@@ -259,7 +260,8 @@ def described(dataset: "Dataset") -> str:
     sizes = ", ".join(f"{len(rows):,} {split}" for split, rows in dataset.splits.items())
     counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
     lines = [f"{dataset.name}: {len(dataset):,} rows of shape {dataset.input_shape} ({sizes}); labels: {counts}"]
-    lines += [f"{labelled:,} of {len(train):,} training rows bear labels", *dataset.notes]
+    lines += [f"{labelled:,} of {len(train):,} training rows have labels", *dataset.notes]
+    lines += [f"warning: {warning}" for warning in dataset.warnings]
     return "\n".join(lines)
 
 

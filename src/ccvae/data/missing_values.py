@@ -58,22 +58,24 @@ def emptied(table: pd.DataFrame, missing_values: MissingValues, source: str) -> 
         wanted = {name: listed(values) for name, values in missing_values.items()}
     else:
         wanted = dict.fromkeys(columns, listed(missing_values))
-    content, counts = table.copy(), Counter[str]()
+    content, notes, used = table.copy(), [], set[str]()
     for position, column in enumerate(columns):
         if not wanted.get(column):
             continue
         cells = table.iloc[:, position].tolist()
-        matched = [means_missing(cell, wanted[column]) for cell in cells]
-        counts[column] = sum(matched)
+        texts = [text_of(cell) if isinstance(cell, Hashable) else None for cell in cells]
+        meaning = {
+            text: [str(value) for value in wanted[column] if means_missing(text, [value])]
+            for text in {text for text in texts if text is not None}
+        }
+        matched = [bool(text is not None and meaning[text]) for text in texts]
+        used.update(value for values in meaning.values() for value in values)
         fresh = [None if found else cell for cell, found in zip(cells, matched, strict=True)]
         content[table.columns[position]] = pd.Series(fresh, index=table.index, dtype=object)
-    notes = [
-        f"label {column!r}: {count} cells are taken as not observed ({', '.join(map(str, wanted[column]))})"
-        for column, count in counts.items()
-        if count
-    ]
-    found = {value for column in counts if counts[column] for value in wanted[column]}
-    unused = sorted({str(value) for values in wanted.values() for value in values if value not in found})
+        if any(matched):
+            shown = ", ".join(map(str, wanted[column]))
+            notes.append(f"label {column!r}: {sum(matched)} cells are taken as not observed ({shown})")
+    unused = sorted({str(value) for values in wanted.values() for value in values} - used)
     if unused:
         notes.append(f"missing_values: no cell holds {', '.join(unused)}")
     return content, tuple(notes)
@@ -93,8 +95,6 @@ def listed(values: Any) -> list[Any]:
 
 def means_missing(cell: Any, values: Iterable[Any]) -> bool:
     """Whether a cell is one of the values that mean *not observed*."""
-    if isinstance(cell, list | tuple | dict | np.ndarray):
-        return False
     text, number = text_of(cell), number_of(cell)
     return any(
         text.casefold() == text_of(value).casefold() or (number is not None and number == number_of(value)) for value in values
@@ -152,6 +152,9 @@ def codes_among(values: Sequence[str]) -> list[str]:
 def is_code(number: float, others: Sequence[float]) -> bool:
     """Whether a number is a usual code for missing, and far from all others."""
     usual = [other for other in others if other not in NEGATIVE_CODES]
+    negative = [value for value in (number, *others) if value < 0]
+    if len(negative) > 1 and all(-value in others for value in negative):  # a scale such as -2 to 2
+        return False
     if number in NEGATIVE_CODES:
         return not usual or min(usual) >= 0 or number < min(usual) - (max(usual) - min(usual))
     return number in POSITIVE_CODES and bool(usual) and number > 2 * max(usual) - min(min(usual), 0)

@@ -41,14 +41,13 @@ def open_data(source: str, config: DataConfig | None = None) -> Dataset:
     known = inspect.signature(reader).parameters
     own = ("reader", "options", "labelled_per_class")  # what is not the reader's
     settings = {key: value for key, value in asdict(config).items() if key not in own and value is not None}
-    if isinstance(config.labels, str):
-        settings["labels"] = [label.strip() for label in config.labels.split(",")]
+    for key in ("labels", "exclude", "missing_values"):
+        if isinstance(settings.get(key), str):
+            settings[key] = [part.strip() for part in settings[key].split(",")]
     settings |= config.options
     unknown = [key for key in settings if key not in known and key != "seed"]
     if unknown:
         raise ValueError(f"data: reader {name} does not know {', '.join(unknown)}; it knows {', '.join(known)}")
-    if name == "image_folder" and "csv" not in settings:
-        raise ValueError(f"{source}: a folder of images needs a table of labels; name it with --data.csv")
     if name == "table" and "labels" not in settings:
         raise ValueError(f"{source}: say which columns are labels: --data.labels NAME, or --data.labels NAME,NAME")
     settings = {key: value for key, value in settings.items() if key in known}

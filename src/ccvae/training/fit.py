@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import warnings
 from collections.abc import Sequence
@@ -251,6 +252,8 @@ def fit(
         ConnectionError: another process of the training is gone.
     """
     config = replace(config or TrainConfig(), **changes)
+    for warning in data.warnings:
+        logging.getLogger("ccvae.data").warning("%s: %s", data.name, warning)
     model.space.check_matches(data.space)
     if data.input_shape != model.input_shape:
         raise ValueError(f"data: the model takes inputs of shape {model.input_shape}, found {data.input_shape}")

@@ -100,10 +100,7 @@ def chexpert(
     if implied:
         notes = (f"blank {NO_FINDING!r} is taken as 0: train.csv has 1 wherever no finding is mentioned, and never 0", *notes)
     labels = pd.DataFrame(
-        {
-            column: meant(table[column], uncertain, "zero" if implied and column == NO_FINDING else blank)
-            for column in names
-        }
+        {column: meant(table[column], uncertain, "zero" if implied and column == NO_FINDING else blank) for column in names}
     ).rename_axis("row")
     try:
         parsed = parse_labels(labels, source, known={column: Binary(column) for column in names if column in OBSERVATIONS})
