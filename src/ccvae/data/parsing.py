@@ -76,7 +76,8 @@ def choose_columns(
         [present] = findings.values()
         zeros = [None if is_missing(cell) else 0 for cell in content[present[0]].tolist()]
         fresh = pd.DataFrame(dict.fromkeys(known_absent, zeros), index=content.index, dtype=object)
-        content = pd.concat([content, fresh], axis=1).rename_axis(table.index.name)
+        content = pd.concat([content, fresh], axis=1)
+        content.index.name = table.index.name
         columns += known_absent
     wanted = [each for name in wanted for each in findings.get(name, [name])]
     wanted = [each for name in wanted for each in ([] if name in columns else columns_of(name, columns)) or [name]]
