@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ccvae.baselines.supervised import supervised
 from ccvae.config import TrainConfig
 from ccvae.data import fashion_mnist
 from ccvae.evaluation.metrics.classification import classification
 from ccvae.model.ccvae import CCVAE
 from ccvae.training.fit import fit
-from supervised import supervised
 
 METRICS = ("accuracy", "auroc", "brier", "calibration_error")
 

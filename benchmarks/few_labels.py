@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ccvae.baselines.supervised import supervised
 from ccvae.config import TrainConfig
 from ccvae.data import avatars
 from ccvae.model.ccvae import CCVAE
 from ccvae.training.fit import fit
-from supervised import supervised
 
 RESULTS = Path(__file__).parent / "results" / "few_labels.md"
 MODEL = {"dropout": 0.5}

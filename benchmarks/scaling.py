@@ -26,7 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ccvae.data import arrays
 from ccvae.data.dataset import Dataset
-from ccvae.distributed.processes import leave
+from ccvae.distributed.shutdown import exit_now
 from ccvae.model.bound import bound
 from ccvae.model.ccvae import CCVAE
 from ccvae.training.fit import fit
@@ -200,6 +200,6 @@ if __name__ == "__main__":
         result = measured(*arguments.measure)
         if os.environ.get("LOCAL_RANK", "0") == "0":
             print(json.dumps(result))
-        leave()
+        exit_now()
     else:
         main(arguments.rounds)

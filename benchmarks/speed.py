@@ -36,9 +36,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ccvae.data import arrays
 from ccvae.data.loaders.batches import Batches
+from ccvae.distributed.devices import has_bfloat16
 from ccvae.distributed.memory import keep_memory
 from ccvae.model.networks.layers import torch_layers
-from ccvae.training.compilation import compiled, has_bfloat16
+from ccvae.training.compilation import compiled
 from ways import (
     ROWS,
     Arm,

@@ -16,13 +16,14 @@ from torch.nn.functional import softplus
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ccvae.config import ModelConfig, TrainConfig
+from ccvae.distributed.devices import has_bfloat16
 from ccvae.distributions import quadrature as label_tables
 from ccvae.labels import Binary, LabelSpace
 from ccvae.model.bound import bound
 from ccvae.model.ccvae import CCVAE
 from ccvae.model.networks.layers import CoveringConv2d, DoublingConvTranspose2d, SpreadingConvTranspose2d, torch_layers
-from ccvae.training.compilation import compiled, has_bfloat16
-from ccvae.training.optimizer import decayed_names, optimiser
+from ccvae.training.compilation import compiled
+from ccvae.training.optimizer import build_optimizer, decayed_parameters
 
 SAMPLES, ROWS = 100, 256
 
@@ -86,7 +87,7 @@ def compiled_step(case: Case, device: str) -> Arm:
 
 def trained(model: CCVAE) -> Callable[[Callable[[], Tensor], bool], None]:
     """A step with training's optimiser."""
-    optimizer, schedule = optimiser(model, TrainConfig(learning_rate=1e-4), 1_000_000, decayed_names(model))
+    optimizer, schedule = build_optimizer(model, TrainConfig(learning_rate=1e-4), 1_000_000, decayed_parameters(model))
 
     def step(loss: Callable[[], Tensor], mixed: bool) -> None:
         optimizer.zero_grad()

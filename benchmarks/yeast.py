@@ -22,13 +22,13 @@ import pandas as pd
 import torch
 from sklearn.linear_model import LogisticRegressionCV
 
+from ccvae.baselines.supervised import supervised
 from ccvae.config import TrainConfig
 from ccvae.data import table
 from ccvae.data.dataset import Dataset
 from ccvae.evaluation.metrics.classification import classification
 from ccvae.model.ccvae import CCVAE
 from ccvae.training.fit import fit
-from supervised import supervised
 
 LABELS = [f"Class{number}" for number in range(1, 15)]
 

@@ -88,10 +88,10 @@ def test_label_terms_are_one_graph_on_an_accelerator(kind, monkeypatch):
 
 
 @pytest.mark.parametrize("able", [True, False])
-def test_slow_precision_is_told_of(able, monkeypatch, recwarn):
+def test_slow_precision_is_warned_of(able, monkeypatch, recwarn):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": able, "amx_bf16": False, "avx2": True})
     warn_of_slow_precision("32-true", torch.device("cpu"))
     warn_of_slow_precision("bf16-mixed", torch.device("cuda"))
     assert not recwarn
     warn_of_slow_precision("bf16-mixed", torch.device("cpu"))
-    assert [str(warning.message)[:33] for warning in recwarn] == ["precision bf16-mixed: this processor"[:33]] * (not able)
+    assert [str(warning.message)[:33] for warning in recwarn] == ["precision bf16-mixed: this CPU has"[:33]] * (not able)

@@ -12,8 +12,8 @@ from ccvae.distributed.shard import Shard
 from ccvae.labels import Binary, Categorical, LabelSpace
 from ccvae.model.bound import bound
 from ccvae.model.ccvae import CCVAE
-from ccvae.training.intervention_losses import misreading
-from ccvae.training.optimizer import decayed_names, optimiser
+from ccvae.training.intervention_losses import intervention_loss
+from ccvae.training.optimizer import build_optimizer, decayed_parameters
 
 ROWS, STEPS = 8, 3
 
@@ -31,16 +31,16 @@ class Objective(nn.Module):
     def forward(self, x, y, step, shard):
         generator = torch.Generator().manual_seed(step)
         result = bound(self.model, x[shard.rows], y[shard.rows], generator=generator, shard=shard)
-        loss = misreading(self.model, result.posterior, generator, shard) - result.weighted(1.0, 10.0)
+        loss = intervention_loss(self.model, result.posterior, generator, shard) - result.weighted(1.0, 10.0)
         return loss.sum() * (shard.world_size / shard.total)
 
 
 def trained(objective, shard, wrap):
     """A state after some steps."""
-    decayed = decayed_names(objective.model)
+    decayed = decayed_parameters(objective.model)
     wrapped = wrap(objective)
     # of names within the model, as Lightning's module has them
-    optimizer, schedule = optimiser(wrapped.get_submodule("model"), TrainConfig(learning_rate=1e-3), STEPS, decayed)
+    optimizer, schedule = build_optimizer(wrapped.get_submodule("model"), TrainConfig(learning_rate=1e-3), STEPS, decayed)
     generator = torch.Generator().manual_seed(1)
     x = torch.rand(ROWS, 3, 16, 16, generator=generator, dtype=torch.float64)
     y = torch.tensor([[1, 0, 2], [0, math.nan, 1], [math.nan] * 3, [1, 1, math.nan]] * 2, dtype=torch.float64)

@@ -15,7 +15,7 @@ from torch import nn
 
 from ccvae.cli.main import main
 from ccvae.data.loaders.batches import Batches, SplitBatches
-from ccvae.distributed.processes import SharedNormalisation
+from ccvae.distributed.batch_norm import BatchNormSync
 from ccvae.distributed.shard import Shard, is_first_process
 from ccvae.model.bound import bound
 from ccvae.model.ccvae import CCVAE, load
@@ -158,8 +158,8 @@ def test_interrupted_processes_agree(tmp_path):
 def test_a_process_ends_with_the_one_that_started_it():
     """A GPU's collective operations would not notice."""
     child = (
-        "import time; from ccvae.distributed.processes import ending_together\n"
-        "with ending_together():\n    print('up', flush=True); time.sleep(60)"
+        "import time; from ccvae.distributed.shutdown import shared_shutdown\n"
+        "with shared_shutdown():\n    print('up', flush=True); time.sleep(60)"
     )
     parent = (
         "import os, subprocess, sys; os.environ |= {'CCVAE_FIRST_PROCESS': str(os.getpid()), 'LOCAL_RANK': '1'}\n"
@@ -235,7 +235,7 @@ def test_noise_is_the_whole_batch_s(data, estimator):
 def test_normalisation_is_given_back():
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Sequential(nn.BatchNorm1d(3)))
     own = [model[1], model[2][0]]
-    sync = SharedNormalisation()
+    sync = BatchNormSync()
     sync.apply(model)
     assert isinstance(model[1], nn.SyncBatchNorm)
     assert model[1].weight is own[0].weight

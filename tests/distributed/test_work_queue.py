@@ -1,4 +1,4 @@
-"""Processes share an evaluation: each section is measured once, the results are those of one process, and all end together."""
+"""Processes share an evaluation: each section is computed once, results equal those of one process, and all end together."""
 
 import json
 import os
@@ -17,8 +17,8 @@ import pytest
 from torch.distributed import DistNetworkError, HashStore
 
 from ccvae.cli.main import main
-from ccvae.distributed import work_queue as sharing
-from ccvae.distributed.work_queue import Team
+from ccvae.distributed import work_queue
+from ccvae.distributed.work_queue import WorkQueue
 
 BIN = Path(sys.executable).parent
 SMALL = {
@@ -81,16 +81,16 @@ def test_two_processes_measure_what_one_does(run, tmp_path, monkeypatch, capsys)
 def test_processes_that_do_not_meet(run, monkeypatch, capsys):
     monkeypatch.setattr(os, "environ", environment(RANK="1", WORLD_SIZE="2"))
     assert main(["evaluate", str(run)]) == 2
-    assert "the 2 processes of this evaluation do not find each other" in capsys.readouterr().err
+    assert "the 2 processes of this evaluation cannot connect to each other" in capsys.readouterr().err
 
 
-# ---------------------------------------------------------------------- an end for all
+# ---------------------------------------------------------------------- all end together
 
 MEMBER = """
 import sys, time
-from ccvae.distributed import work_queue as sharing
-sharing.LONGEST_SILENCE = 2
-with sharing.launched_team() as team:
+from ccvae.distributed import work_queue
+work_queue.HEARTBEAT_TIMEOUT = 2
+with work_queue.launched_work_queue() as queue:
     print("up", flush=True)
     exec(sys.argv[1])
 """
@@ -116,12 +116,12 @@ def members(*tasks):
 
 def test_a_killed_process_ends_the_first():
     first, second = members("time.sleep(100)", "time.sleep(100)")
-    time.sleep(1.5)  # it has been heard of
+    time.sleep(1.5)  # it has sent heartbeats
     second.send_signal(signal.SIGKILL)
     _, said = first.communicate(timeout=20)
     second.communicate()
     assert first.returncode == 1
-    assert "process 1 of this evaluation has not been heard of for 2 s; this one ends too" in said
+    assert "process 1 of this evaluation has not responded for 2 s; this one ends too" in said
 
 
 def test_the_first_killed_ends_the_others():
@@ -130,13 +130,13 @@ def test_the_first_killed_ends_the_others():
     _, said = second.communicate(timeout=20)
     first.communicate()
     assert second.returncode == 1
-    assert "the first process of this evaluation cannot be reached any more" in said
+    assert "the first process of this evaluation cannot be reached" in said
     assert said.endswith("; this one ends too\n")
 
 
 @pytest.fixture
-def meeting(monkeypatch):
-    """A store where processes meet, the next ones being a team of two; and what is said by those that end, with their code."""
+def store_and_codes(monkeypatch):
+    """A store for two processes, and the exit codes of those that end."""
     store, codes = HashStore(), []
 
     def leave(code):
@@ -145,41 +145,41 @@ def meeting(monkeypatch):
 
     monkeypatch.setattr(os, "environ", environment(RANK="1", WORLD_SIZE="2"))
     monkeypatch.setattr(os, "_exit", leave)
-    monkeypatch.setattr(sharing, "meeting", lambda rank, world_size: store)
-    monkeypatch.setattr(sharing, "SECONDS_BETWEEN_LOOKS", 0.02)
+    monkeypatch.setattr(work_queue, "shared_store", lambda rank, world_size: store)
+    monkeypatch.setattr(work_queue, "SECONDS_BETWEEN_HEARTBEATS", 0.02)
     return store, codes
 
 
-def test_one_that_fails_ends_the_others_with_its_reason(meeting, capsys):
-    store, codes = meeting
-    with pytest.raises(ValueError, match="nothing"), sharing.launched_team():
+def test_one_that_fails_ends_the_others_with_its_reason(store_and_codes, capsys):
+    store, codes = store_and_codes
+    with pytest.raises(ValueError, match="nothing"), work_queue.launched_work_queue():
         raise ValueError("nothing to measure\nhere")
     with pytest.raises(SystemExit):
-        Team(0, 2, store=store).watch()
+        WorkQueue(0, 2, store=store).watch()
     assert codes == [1]
     reason = "process 1 of this evaluation has failed (ValueError: nothing to measure); this one ends too"
     assert reason in capsys.readouterr().err
 
 
-def test_one_that_is_through_is_not_missed(meeting, monkeypatch):
-    store, codes = meeting
-    monkeypatch.setattr(sharing, "LONGEST_SILENCE", 0.2)
-    with sharing.launched_team() as team:
+def test_a_process_that_has_finished_is_not_missed(store_and_codes, monkeypatch):
+    store, codes = store_and_codes
+    monkeypatch.setattr(work_queue, "HEARTBEAT_TIMEOUT", 0.2)
+    with work_queue.launched_work_queue() as queue:
         time.sleep(0.1)
-        assert team.gathered({"a": 1}) == {}
-    first = Team(0, 2, store=store)
+        assert queue.gather({"a": 1}) == {}
+    first = WorkQueue(0, 2, store=store)
     watching = threading.Thread(target=first.watch)
     watching.start()
     time.sleep(0.5)
-    assert first.gathered({"b": 2}) == {"a": 1, "b": 2}
-    first.parting.set()
+    assert first.gather({"b": 2}) == {"a": 1, "b": 2}
+    first.finished.set()
     watching.join()
     assert not codes
 
 
-def test_a_store_that_is_lost_is_no_riddle(meeting):
-    with pytest.raises(ConnectionError, match="the first process of this evaluation cannot be reached any more"), \
-            sharing.launched_team():  # fmt: skip
+def test_a_lost_store_is_reported(store_and_codes):
+    with pytest.raises(ConnectionError, match="the first process of this evaluation cannot be reached"), \
+            work_queue.launched_work_queue():  # fmt: skip
         raise DistNetworkError("Connection reset by peer")
 
 
@@ -198,11 +198,11 @@ def test_where_processes_of_srun_meet(monkeypatch, slurm, place):
 
     monkeypatch.setattr("torch.distributed.rendezvous", rendezvous)
     monkeypatch.setattr(os, "environ", environment(SLURM_JOB_ID="120345", **slurm))
-    sharing.meeting(3, 8)
+    work_queue.shared_store(3, 8)
     assert (os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]) == place
 
 
-# ---------------------------------------------------------------------- turns, and what is gathered
+# ---------------------------------------------------------------------- claimed tasks and gathered results
 
 
 def together(world_size, task):
@@ -210,7 +210,7 @@ def together(world_size, task):
     store, given = HashStore(), {}
 
     def one(number):
-        given[number] = task(Team(number, world_size, store=store))
+        given[number] = task(WorkQueue(number, world_size, store=store))
 
     threads = [threading.Thread(target=one, args=[number]) for number in range(world_size)]
     for thread in threads:
@@ -221,17 +221,17 @@ def together(world_size, task):
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 7])
-def test_each_part_is_done_once_and_all_is_gathered(world_size, monkeypatch):
-    monkeypatch.setattr(sharing, "MOST_CHARACTERS", 7)
+def test_each_task_is_done_once_and_all_results_are_gathered(world_size, monkeypatch):
+    monkeypatch.setattr(work_queue, "MOST_CHARACTERS", 7)
     parts = ("long", "middle", "short", "ß")
 
-    def task(team):
+    def task(queue):
         own = {}
-        for place, name in team.turns(parts):
+        for place, name in queue.claimed(parts):
             assert parts[place] == name
-            own[name] = {"by": team.rank, "of": ["…", None, 0.1]}
+            own[name] = {"by": queue.rank, "of": ["…", None, 0.1]}
             time.sleep(0.05)
-        return own, team.gathered(own)
+        return own, queue.gather(own)
 
     owns, (everything, *nothing) = zip(*together(world_size, task), strict=True)
     assert sorted(name for own in owns for name in own) == sorted(parts)
@@ -242,24 +242,24 @@ def test_each_part_is_done_once_and_all_is_gathered(world_size, monkeypatch):
         assert all(owns), "none is idle while there is something to do"
 
 
-def test_the_first_goes_first():
+def test_the_first_process_goes_first():
     calls = []
 
-    def task(team):
+    def task(queue):
         def make():
-            time.sleep(0.2 * team.first)
-            calls.append(team.rank)
-            return team.rank
+            time.sleep(0.2 * queue.is_first)
+            calls.append(queue.rank)
+            return queue.rank
 
-        return team.after_the_first(make)
+        return queue.first_process_first(make)
 
     assert together(3, task) == [0, 1, 2]
     assert calls[0] == 0
     assert sorted(calls) == [0, 1, 2]
 
 
-def test_one_alone_needs_nobody():
-    team = Team()
-    assert list(team.turns(("a", "b"))) == [(0, "a"), (1, "b")]
-    assert team.after_the_first(lambda: 3) == 3
-    assert team.gathered({"a": 1}) == {"a": 1}
+def test_a_single_process_needs_no_store():
+    queue = WorkQueue()
+    assert list(queue.claimed(("a", "b"))) == [(0, "a"), (1, "b")]
+    assert queue.first_process_first(lambda: 3) == 3
+    assert queue.gather({"a": 1}) == {"a": 1}

@@ -13,7 +13,7 @@ from ccvae.labels import Binary, LabelSpace
 from ccvae.model.bound import bound
 from ccvae.model.ccvae import CCVAE, load
 from ccvae.training.fit import fit
-from ccvae.training.intervention_losses import between_passes
+from ccvae.training.intervention_losses import style_consistency
 
 SPACE = LabelSpace((KINDS["binary"], KINDS["categorical"], KINDS["continuous"]))
 
@@ -136,21 +136,21 @@ def test_every_weight_learns_and_statistics_are_those_of_data():
     model = CCVAE(SPACE, (3, 16, 16), ModelConfig(network="attentive", width=4)).train()
     x, y = torch.rand(8, 3, 16, 16), missing_patterns(model).float()
     result = bound(model, x, y)
-    (-result.total.mean() + between_passes(model, result.first_pass, result.posterior).mean()).backward()
+    (-result.total.mean() + style_consistency(model, result.first_pass, result.posterior).mean()).backward()
     still = [name for name, parameter in model.named_parameters() if parameter.requires_grad and parameter.grad is None]
     assert not still
     assert all(int(buffer) == 1 for name, buffer in model.named_buffers() if name.endswith("num_batches_tracked"))
 
 
-def test_distance_between_passes():
+def test_distance_style_consistency():
     model = copying()
     loc = torch.randn(5, 6)
     posterior = Normal(loc, torch.full((5, 6), 0.1))
-    assert between_passes(model, posterior, posterior).abs().max() == 0
+    assert style_consistency(model, posterior, posterior).abs().max() == 0
     moved = loc.clone().requires_grad_()
     moved_by = moved.clone()
     moved_by[:, model.style] = moved_by[:, model.style] + 3.0
-    found = between_passes(model, Normal(moved_by, posterior.scale), posterior)
+    found = style_consistency(model, Normal(moved_by, posterior.scale), posterior)
     styles = model.style.stop - model.style.start
     assert torch.allclose(found, torch.full((5,), styles * (3.0 / 0.3 - 0.5)))
     found.sum().backward()
@@ -164,9 +164,9 @@ def test_at_first_training_reads_once(monkeypatch):
 
     def watched(model, first, posterior):
         seen.append(first is not posterior)
-        return between_passes(model, first, posterior)
+        return style_consistency(model, first, posterior)
 
-    monkeypatch.setattr("ccvae.training.fit.between_passes", watched)
+    monkeypatch.setattr("ccvae.training.losses.style_consistency", watched)
     data = avatars(400, size=16, seed=0, validation=20, test=20)
     model = CCVAE.for_data(data, network="attentive", width=2)
     fit(model, data, epochs=2, batch_size=30, progress=False, accelerator="cpu")

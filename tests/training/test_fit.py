@@ -145,7 +145,8 @@ def test_gradient_clipping_and_warm_up_reach_the_trainer(data):
 
     class Look(lightning.Callback):
         def on_train_batch_end(self, trainer, module, *_):
-            seen[trainer.global_step] = module.kl_weight()
+            # the step that has just ended
+            seen[trainer.global_step] = module.loss.kl_weight(module.step(trainer.global_step - 1, module.batches.shard))
             seen["clip"] = trainer.gradient_clip_val
 
     fit(model_for(data), data, epochs=2, gradient_clip=3.0, kl_warmup=0.5, kl_weight=2.0, callbacks=[Look()], **QUICK)

@@ -10,7 +10,7 @@ from ccvae.distributed.shard import Shard
 from ccvae.labels import Binary, Categorical, Continuous, LabelSpace
 from ccvae.model.ccvae import CCVAE
 from ccvae.training.fit import fit
-from ccvae.training.intervention_losses import by_input_alone, kept_elsewhere, misreading
+from ccvae.training.intervention_losses import elsewhere_kl, intervention_loss, with_input_gradient_only
 
 SPACE = LabelSpace(
     (Binary("hat", prior=0.3), Categorical("hair", ("black", "red", "white")), Binary("glasses"), Continuous("age"))
@@ -55,16 +55,16 @@ def posterior(rows=200):
 
 
 def test_perfect_reader_misreads_nothing():
-    assert misreading(readable(), posterior()).abs().max() < 1e-20
-    assert misreading(readable(error=0.3), posterior()).mean() > 0.1
+    assert intervention_loss(readable(), posterior()).abs().max() < 1e-20
+    assert intervention_loss(readable(error=0.3), posterior()).mean() > 0.1
 
 
 def test_a_decoder_that_ignores_a_block_is_misread_where_it_was_changed():
     deaf = readable()
     with torch.no_grad():
         deaf.decoder.turn[:2] = 0  # the hat's block
-    wrong = misreading(deaf, posterior(2000), torch.Generator().manual_seed(0))
-    right = misreading(readable(), posterior(2000), torch.Generator().manual_seed(0))
+    wrong = intervention_loss(deaf, posterior(2000), torch.Generator().manual_seed(0))
+    right = intervention_loss(readable(), posterior(2000), torch.Generator().manual_seed(0))
     assert right.max() < 1e-20
     # what is left of a hat is z = 0, which no image shows: read amiss whether or not it was changed, but more if so
     assert wrong.min() > 0
@@ -75,7 +75,7 @@ def test_only_the_decoder_learns():
     model = readable(error=0.3)
     q = posterior()
     q.loc.requires_grad_()
-    misreading(model, q).sum().backward()
+    intervention_loss(model, q).sum().backward()
     assert model.decoder.turn.grad.abs().max() > 0
     assert model.encoder.turn.grad is None
     assert q.loc.grad is None
@@ -86,21 +86,21 @@ def test_reading_leaves_the_encoders_running_statistics_alone():
     model = CCVAE(SPACE, (3, 16, 16), ModelConfig(width=4)).train()
     q = model.posterior(torch.rand(8, 3, 16, 16))
     before = {name: buffer.clone() for name, buffer in model.encoder.named_buffers()}
-    misreading(model, q)
+    intervention_loss(model, q)
     assert all(torch.equal(buffer, before[name]) for name, buffer in model.encoder.named_buffers())
     assert model.encoder.training
 
 
 def test_processes_share_what_one_would_draw():
     model, q = readable(error=0.3), posterior(7)
-    whole = misreading(model, q, torch.Generator().manual_seed(3), Shard(7))
+    whole = intervention_loss(model, q, torch.Generator().manual_seed(3), Shard(7))
     for rank in range(2):
         shard = Shard(7, rank, 2)
         part = Normal(q.loc[shard.rows], q.scale[shard.rows])
-        torch.testing.assert_close(misreading(model, part, torch.Generator().manual_seed(3), shard), whole[shard.rows])
+        torch.testing.assert_close(intervention_loss(model, part, torch.Generator().manual_seed(3), shard), whole[shard.rows])
 
 
-def test_kept_elsewhere_is_the_style_and_what_does_not_hold():
+def test_elsewhere_kl_is_that_of_the_style_and_of_absent_labels():
     model, q = readable(), posterior(3)
     with torch.no_grad():
         for parameter in model.blocks.parameters():
@@ -121,7 +121,7 @@ def test_kept_elsewhere_is_the_style_and_what_does_not_hold():
     expected = divergence(style)
     for name, shard in absent.items():
         expected = expected + shard * divergence(model.block_slices[SPACE.index(name)])
-    torch.testing.assert_close(kept_elsewhere(model, q, y), expected)
+    torch.testing.assert_close(elsewhere_kl(model, q, y), expected)
 
 
 @pytest.mark.parametrize("estimator", ["exact", "paper"])
@@ -146,7 +146,7 @@ def test_interventions_are_rehearsed(data):
         fit(model, data, epochs=24, batch_size=20, progress=False, intervention_weight=weight, classification_weight=50.0)
         q = model.encode(data.tensor(data.splits["test"]))
         with torch.no_grad():
-            read[weight] = misreading(model.eval(), q, torch.Generator().manual_seed(0)).mean()
+            read[weight] = intervention_loss(model.eval(), q, torch.Generator().manual_seed(0)).mean()
     assert read[None] < 0.8 * read[0.0]
 
 
@@ -176,7 +176,7 @@ def test_posterior_comes_with_the_bound(data):
         torch.testing.assert_close(result.posterior.loc, model.encode(data.tensor(rows)).loc, atol=1e-5, rtol=1e-5)
 
 
-def test_only_inputs_learn_from_what_is_taken_by_input_alone():
+def test_only_inputs_learn_from_what_is_taken_with_input_gradient_only():
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Tanh(), torch.nn.Linear(3, 1))
     x = torch.randn(5, 4, requires_grad=True)
@@ -184,7 +184,7 @@ def test_only_inputs_learn_from_what_is_taken_by_input_alone():
     def function(given):
         return network(given).square().sum(1)
 
-    alone = by_input_alone(function, x)
+    alone = with_input_gradient_only(function, x)
     torch.testing.assert_close(alone, function(x))
     weights = torch.arange(1.0, 6.0)
     expected = torch.autograd.grad((weights * function(x)).sum(), x)[0]
@@ -192,4 +192,4 @@ def test_only_inputs_learn_from_what_is_taken_by_input_alone():
     torch.testing.assert_close(found[0], expected)
     assert found[1:] == (None,) * 4
     with torch.no_grad():
-        torch.testing.assert_close(by_input_alone(function, x), alone)
+        torch.testing.assert_close(with_input_gradient_only(function, x), alone)

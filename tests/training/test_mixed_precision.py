@@ -12,7 +12,7 @@ from ccvae.distributions import quadrature as label_tables
 from ccvae.labels import Binary, Categorical, Continuous, LabelSpace
 from ccvae.model.bound import bound
 from ccvae.model.ccvae import CCVAE
-from ccvae.training.intervention_losses import kept_elsewhere, misreading
+from ccvae.training.intervention_losses import elsewhere_kl, intervention_loss
 
 SPACE = LabelSpace((Binary("a"), Binary("b"), Categorical("c", ("x", "y", "z")), Continuous("d", mean=1.0, scale=2.0)))
 LABELS = torch.tensor([[1, 0, 2, 3.5], [0, math.nan, 0, math.nan], [math.nan] * 4, [0.3, 1, math.nan, -1], [1, 1, 1, 1]])
@@ -110,7 +110,7 @@ def test_a_step_asks_an_accelerator_for_nothing(estimator, monkeypatch):
     model.train()
     with NoWaiting():
         result = terms_of(model, x, estimator)
-        rehearsed = misreading(model, result.posterior) + kept_elsewhere(model, result.posterior, LABELS)
+        rehearsed = intervention_loss(model, result.posterior) + elsewhere_kl(model, result.posterior, LABELS)
         (rehearsed - result.weighted(0.5, 10.0)).mean().backward()
 
 

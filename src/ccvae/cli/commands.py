@@ -52,11 +52,12 @@ def train(
     import torch
 
     from ccvae.data.open import open_data
-    from ccvae.distributed.processes import leave
+    from ccvae.distributed.shutdown import exit_now
     from ccvae.distributed.shard import is_first_process
     from ccvae.model.ccvae import CCVAE, load
     from ccvae.storage.run_folder import check_free, check_resumable
-    from ccvae.training.fit import Interrupted, classification_weight, fit
+    from ccvae.training.fit import Interrupted, fit
+    from ccvae.training.losses import classification_weight
 
     out = out or Path("runs") / Path(source).stem
     first = is_first_process()  # of the processes that train together; the others neither write nor speak
@@ -88,12 +89,12 @@ def train(
     except Interrupted as interrupt:
         raise KeyboardInterrupt(str(interrupt)) from None
     if not first:
-        leave()
+        exit_now()
         return
     tell(f"trained in {time.monotonic() - started:.0f} s; model, settings and metrics are in {out}")
     if figures:
         draw(out, dataset, allow_class_paths=True)
-    leave()
+    exit_now()
 
 
 def report(run: Path, allow_class_paths: bool = False, allow_download: bool = False) -> None:
@@ -177,15 +178,15 @@ def evaluate(
         allow_class_paths: import the classes that the run's config.yaml names, which runs their code; only for runs you trust.
         allow_download: get the run's own data from the Hugging Face hub, if its config.yaml names a data set there.
     """
-    from ccvae.distributed.work_queue import launched_team
+    from ccvae.distributed.work_queue import launched_work_queue
     from ccvae.evaluation import evaluate_run
     from ccvae.evaluation.compare import comparison
 
-    with launched_team() as team:
+    with launched_work_queue() as queue:
         results = evaluate_run(
-            run, data_of(run, allow_download), split, settings, device=device, team=team, allow_class_paths=allow_class_paths
+            run, data_of(run, allow_download), split, settings, device=device, queue=queue, allow_class_paths=allow_class_paths
         )
-    if not team.first:
+    if not queue.is_first:
         return
     sys.stdout.write(comparison({run.name: results}).to_string(index=False) + "\n")
     tell(f"page: {run / 'evaluation.html'}")

@@ -39,13 +39,14 @@ def generate(
         allow_class_paths: import the classes that the run's config.yaml names, which runs their code; only for runs you trust.
     """
     from ccvae.distributed.devices import device_named
-    from ccvae.distributed.shard import launched_shard
+    from ccvae.distributed.shard import Shard, process_rank
     from ccvae.model.ccvae import load
 
     # parts are the same however many processes there are, so that pictures are too, to the last bit
     parts = range(0, count, TOGETHER)
-    shard, local_rank = launched_shard(len(parts))
-    model, values = load(run, allow_class_paths=allow_class_paths).to(device_named(device, local_rank)), assignments(given)
+    process = process_rank()
+    shard = Shard(len(parts), process.rank, process.world_size)
+    model, values = load(run, allow_class_paths=allow_class_paths).to(device_named(device, process.local_rank)), assignments(given)
     if count <= TOGETHER or out.suffix.lower() == ".png":
         if shard.world_size > 1:
             raise ValueError(f"several processes need a folder to write to, and more than {TOGETHER} images; start one")

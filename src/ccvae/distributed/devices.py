@@ -1,4 +1,4 @@
-"""Which device computes, and whether a precision suits it."""
+"""Which device computes, and whether it supports a precision."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ __all__ = ["device_named", "has_bfloat16", "warn_of_slow_precision"]
 
 
 def device_named(name: str, number: int = 0) -> torch.device:
-    """A device by torch's name for it; "auto" is a GPU, if there is one, else the processor.
+    """A torch device by name; "auto" selects a GPU if there is one, else the CPU.
 
     Args:
         name: "auto", "cpu", "cuda", "cuda:1", …
-        number: of several GPUs, which "auto" is; one that is too high begins again at the first.
+        number: index of the GPU that "auto" selects, modulo the number of GPUs.
     """
     if name != "auto":
         return torch.device(name)
@@ -23,20 +23,20 @@ def device_named(name: str, number: int = 0) -> torch.device:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether a device has instructions for bfloat16, as any but a processor is taken to have."""
+    """Whether a device has bfloat16 instructions; anything but a CPU is assumed to have them."""
     return device.type != "cpu" or any("bf16" in name and able for name, able in torch.cpu.get_capabilities().items())
 
 
 def warn_of_slow_precision(precision: str, device: torch.device) -> None:
-    """Warn if a processor is asked for bfloat16 for which it has no instructions: torch then computes many times slower.
+    """Warn if bfloat16 is requested on a CPU without bfloat16 instructions, where torch emulates it many times slower.
 
     Args:
-        precision: as Lightning's.
-        device: where training runs.
+        precision: one of Lightning's names, such as "bf16-mixed".
+        device: the device that trains.
     """
     if "bf16" in precision and not has_bfloat16(device):
         warnings.warn(
-            f"precision {precision}: this processor has no instructions for bfloat16, and will take about ten times longer "
-            "than with 32-true; leave precision out, or train on a GPU",
+            f"precision {precision}: this CPU has no bfloat16 instructions and will be about ten times slower than with "
+            "32-true; leave precision out, or train on a GPU",
             stacklevel=3,
         )

@@ -1,4 +1,8 @@
-"""How memory is got from the system: large tensors come and go at every step, and pages given back are dear to get again."""
+"""Memory allocation: keep freed memory instead of returning it to the operating system.
+
+Large tensors are allocated and freed at every step. Returning freed memory to the OS is expensive: it is page-faulted back
+every step.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +12,16 @@ import platform
 __all__ = ["keep_memory"]
 
 TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD = -1, -2, -3
-"""Numbers of glibc's options."""
+"""Option numbers of glibc's `mallopt`."""
 
 
 def keep_memory() -> bool:
-    """Let this process keep the memory that it frees, up to a gigabyte, for what it needs next.
+    """Let this process keep up to one gigabyte of freed memory for its next allocations.
 
-    It holds for the whole process, to its end, so it is for programs to call and not for libraries. Only glibc has it.
+    The setting affects the whole process until it ends, so programs should call this, not libraries. Only glibc has it.
 
     Returns:
-        Whether it was done.
+        Whether the setting was applied.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

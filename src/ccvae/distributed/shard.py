@@ -1,29 +1,29 @@
-"""A process's share of rows, where several processes have one task, and which of them is the first."""
+"""Ranks and shards: which rows of a batch, or parts of another task, belong to this process."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
 
-__all__ = ["Shard", "is_first_process", "launched_shard"]
+__all__ = ["ProcessRank", "Shard", "is_first_process", "process_rank"]
 
 LAUNCHERS = (
     ("RANK", "WORLD_SIZE", "LOCAL_RANK"),  # torchrun
     ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"),  # srun
 )
-"""Environment variables with a process's number, how many there are, and its number on its machine."""
+"""Environment variables with rank, world size and local rank, by launcher."""
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Which rows of a batch, or parts of another task, are one process's.
+    """The rows of a batch, or parts of another task, that belong to one process.
 
-    With n processes it is every n-th, so that each holds its part of any kind of row.
+    Of n processes each takes every n-th row, so that rows of each kind are spread evenly.
 
     Args:
-        total: rows of the whole batch.
-        process: this process's number, from 0.
-        processes: how many there are.
+        total: number of rows in the whole batch.
+        rank: number of this process, from 0.
+        world_size: number of processes.
 
     >>> list(range(7))[Shard(7, 1, 3).rows]
     [1, 4]
@@ -35,23 +35,37 @@ class Shard:
 
     @property
     def rows(self) -> slice:
-        """Where in the batch they are."""
+        """Slice of the batch that selects this process's rows."""
         return slice(self.rank, self.total, self.world_size)
 
 
-def launched_shard(total: int) -> tuple[Shard, int]:
-    """This process's share of a task for which torchrun or srun started several, and its number on its machine.
+@dataclass(frozen=True)
+class ProcessRank:
+    """A process among those that a launcher started.
 
-    Without them, one process has it all.
+    Args:
+        rank: its number among all processes, from 0.
+        world_size: number of processes.
+        local_rank: its number among those on its machine, from 0.
     """
+
+    rank: int = 0
+    world_size: int = 1
+    local_rank: int = 0
+
+
+def process_rank() -> ProcessRank:
+    """The rank that torchrun or srun gave to this process; a process that was started alone has rank 0 of 1."""
     for rank, world_size, local_rank in LAUNCHERS:
         if rank in os.environ and world_size in os.environ:
-            return Shard(total, int(os.environ[rank]), int(os.environ[world_size])), int(os.environ.get(local_rank, "0"))
-    return Shard(total), 0
+            return ProcessRank(*(int(os.environ.get(name, "0")) for name in (rank, world_size, local_rank)))
+    return ProcessRank()
 
 
 def is_first_process() -> bool:
-    """Whether this process is the one that writes and speaks, by the environment that torchrun, SLURM or Lightning gave it."""
-    if "RANK" in os.environ:
-        return os.environ["RANK"] == "0"
-    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
+    """Whether this process is the one that writes files and messages, whether torchrun, srun or Lightning started it."""
+    process = process_rank()
+    if process.world_size > 1:
+        return process.rank == 0
+    # Lightning numbers the processes that it starts itself by machine and within each machine
+    return all(os.environ.get(name, "0") == "0" for name in ("NODE_RANK", "LOCAL_RANK"))

@@ -15,7 +15,7 @@ import torch
 from ccvae.config import EvaluationConfig
 from ccvae.data.dataset import Dataset
 from ccvae.distributed.devices import device_named
-from ccvae.distributed.work_queue import Team
+from ccvae.distributed.work_queue import WorkQueue
 from ccvae.evaluation.bootstrap import plain
 from ccvae.evaluation.oracle.oracle import trained_oracle
 from ccvae.evaluation.oracle.predictions import Judge
@@ -38,7 +38,7 @@ def evaluate(
     config: EvaluationConfig | None = None,
     judge: Judge | None = None,
     progress: bool = True,
-    team: Team | None = None,
+    queue: WorkQueue | None = None,
 ) -> dict[str, Any]:
     """Measure a model on a split of its data.
 
@@ -49,7 +49,7 @@ def evaluate(
         config: on how many rows.
         judge: the oracle; that of the data is read from the cache, or trained, if not given.
         progress: whether to show progress.
-        team: the processes that share the work; this one alone if not given.
+        queue: work queue of the processes that share the evaluation; this process alone by default.
 
     Returns:
         What `metrics.json` holds, as JSON can hold it; nothing in other processes than the team's first. "summary": the few
@@ -60,26 +60,26 @@ def evaluate(
     Raises:
         ValueError: the data are not the model's, or the split has no rows.
     """
-    config, team = config or EvaluationConfig(), team or Team()
-    progress = progress and team.first
+    config, queue = config or EvaluationConfig(), queue or WorkQueue()
+    progress = progress and queue.is_first
     model.space.check_matches(data.space)
     sample = sample_of(data, split, config.rows, config.seed)
     started = time.monotonic()
     device = model.device if isinstance(model, CCVAE) else torch.device("cpu")
-    judge = judge or team.after_the_first(lambda: trained_oracle(data, progress=progress, device=device))
+    judge = judge or queue.first_process_first(lambda: trained_oracle(data, progress=progress, device=device))
     seconds = {"oracle_training": time.monotonic() - started}
     sections = Evaluation(model, data, sample, config, judge).sections()
     own = {}
     from tqdm import tqdm
 
     with tqdm(total=len(sections), desc="evaluating", disable=not progress, leave=False) as bar:
-        for place, name in team.turns(COSTLIEST_FIRST):
+        for place, name in queue.claimed(COSTLIEST_FIRST):
             bar.n = place  # others are at those before it, or through
             bar.set_postfix_str(name)
             own[name] = measured(sections[name])
         bar.set_postfix_str("waiting for the other processes")
-        everything = team.gathered(own)
-    if not team.first:
+        everything = queue.gather(own)
+    if not queue.is_first:
         return {}
     parts = {name: everything[name] for name in sections}
     about = {
@@ -114,7 +114,7 @@ def evaluate_run(
     config: EvaluationConfig | None = None,
     progress: bool = True,
     device: str = "auto",
-    team: Team | None = None,
+    queue: WorkQueue | None = None,
     allow_class_paths: bool = False,
 ) -> dict[str, Any]:
     """Measure a run's model, and write `metrics.json` and `evaluation.html` into its folder.
@@ -126,7 +126,7 @@ def evaluate_run(
         config: on how many rows.
         progress: whether to show progress.
         device: where the model computes, in torch's words; "auto" is a GPU, if there is one.
-        team: the processes that share the work; this one alone if not given. The first writes.
+        queue: work queue of the processes that share the evaluation; this process alone by default. The first writes.
         allow_class_paths: import the classes that the run's `config.yaml` names (see `ccvae.load`).
 
     Returns:
@@ -134,10 +134,10 @@ def evaluate_run(
     """
     from ccvae.evaluation.page import write_evaluation
 
-    run, team = Path(run), team or Team()
-    model = load(run, allow_class_paths=allow_class_paths).to(device_named(device, team.local_rank))
-    results = evaluate(model, data, split, config, progress=progress, team=team)
-    if not team.first:
+    run, queue = Path(run), queue or WorkQueue()
+    model = load(run, allow_class_paths=allow_class_paths).to(device_named(device, queue.local_rank))
+    results = evaluate(model, data, split, config, progress=progress, queue=queue)
+    if not queue.is_first:
         return results
     with writing(run / "metrics.json") as path:
         path.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")

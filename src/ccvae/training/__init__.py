@@ -1,1 +1,1 @@
-"""Training: the loop, the optimizer, callbacks, and losses beside the bound."""
+"""Training: `fit`, the Lightning module and trainer, the optimizer, callbacks, and losses beside the bound."""

@@ -1,4 +1,4 @@
-"""What watches training: the table of metrics, checkpoints, and Ctrl-C."""
+"""Lightning callbacks: the table of metrics, checkpoints, and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -12,27 +12,32 @@ from typing import Any
 import lightning.pytorch as lightning
 import pandas as pd
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from tqdm import tqdm
 
 from ccvae.storage.atomic import writing
 
-__all__ = ["STEPS_BETWEEN_LOOKS", "EpochTable", "InterruptKeeper", "Interrupted", "checkpoints"]
+__all__ = ["STEPS_BETWEEN_CHECKS", "Interrupted", "MetricsTable", "ProgressBar", "StopOnInterrupt", "checkpoint_callback"]
 
-STEPS_BETWEEN_LOOKS = 10
-"""Steps between looks that wait for an accelerator or other processes: at progress, at a loss that is no number, at Ctrl-C."""
-
-
-class Interrupted(Exception):  # noqa: N818 — nothing is wrong: what was trained is kept
-    """Training was stopped by Ctrl-C; the message says how to go on."""
+STEPS_BETWEEN_CHECKS = 10
+"""Steps between checks that wait for an accelerator or other processes: progress, a finite loss, Ctrl-C."""
 
 
-class EpochTable(Callback):
-    """One row of metrics an epoch, in `metrics.csv`; a resumed run goes on below."""
+class Interrupted(Exception):  # noqa: N818 — not an error: everything trained so far is kept
+    """Ctrl-C stopped training; the message says how to continue."""
+
+
+class MetricsTable(Callback):
+    """Writes one row of metrics per epoch to `metrics.csv`; a resumed run continues the table.
+
+    Args:
+        path: the CSV file.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """Write the epoch's row."""
+        """Write the row of an epoch; later rows, of a run that was interrupted, are dropped."""
         if not trainer.is_global_zero:
             return
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name}
@@ -43,64 +48,84 @@ class EpochTable(Callback):
             (pd.concat([earlier, row]) if len(earlier) else row).to_csv(path, index=False)
 
 
-def checkpoints(folder: Path, watched: bool) -> ModelCheckpoint:
-    """Lightning's callback that keeps the last checkpoint, and the best where a validation bound is watched."""
+def checkpoint_callback(folder: Path, validated: bool) -> ModelCheckpoint:
+    """Lightning's callback that keeps the last checkpoint, and the one with the best validation objective if there is one."""
     return ModelCheckpoint(
         dirpath=folder / "checkpoints",
         filename="best",
-        monitor="validation/total" if watched else None,
+        monitor="validation/total" if validated else None,
         mode="max",
-        save_top_k=1 if watched else 0,
+        save_top_k=1 if validated else 0,
         save_last=True,
         enable_version_counter=False,
     )
 
 
-class InterruptKeeper(Callback):
-    """After Ctrl-C, ends training at the end of a step, with a checkpoint of that very step; a second one ends it at once.
+class StopOnInterrupt(Callback):
+    """After Ctrl-C, saves a checkpoint at the end of the current step and stops; a second Ctrl-C stops at once.
 
-    Alone, a process ends at the step at hand; several agree on a step every few steps, whichever of them was asked.
+    A single process stops after the current step. Several processes all stop after the same step.
 
     Args:
-        checkpoint: path of the checkpoint, or None to keep nothing.
+        checkpoint: path of the checkpoint; None saves nothing.
     """
 
     def __init__(self, checkpoint: Path | None) -> None:
         self.checkpoint = checkpoint
-        self.asked = False
+        self.requested = False
 
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
-        """Keep the state and stop, if asked to."""
-        if trainer.is_last_batch:  # an epoch's end is validated and kept first
+        """Save a checkpoint and stop, if requested."""
+        if trainer.is_last_batch:  # validation and the epoch's checkpoint come first
             return
-        if (trainer.world_size == 1 or trainer.global_step % STEPS_BETWEEN_LOOKS == 0) and self.agreed(trainer):
+        if (trainer.world_size == 1 or trainer.global_step % STEPS_BETWEEN_CHECKS == 0) and self.requested_anywhere(trainer):
             if self.checkpoint is not None:
                 trainer.save_checkpoint(self.checkpoint)
             raise Interrupted(f"stopped in epoch {trainer.current_epoch + 1} of {trainer.max_epochs}")
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, *_: Any) -> None:
-        """Stop, if asked to at the end of the epoch before."""
-        if self.agreed(trainer):
+        """Stop, if requested at the end of the previous epoch."""
+        if self.requested_anywhere(trainer):
             raise Interrupted(f"stopped after epoch {trainer.current_epoch} of {trainer.max_epochs}")
 
-    def agreed(self, trainer: lightning.Trainer) -> bool:
-        """Whether any of the processes was asked to stop."""
-        return trainer.strategy.reduce_boolean_decision(self.asked, all=False)
+    def requested_anywhere(self, trainer: lightning.Trainer) -> bool:
+        """Whether any of the processes was interrupted."""
+        return trainer.strategy.reduce_boolean_decision(self.requested, all=False)
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Within, Ctrl-C asks this to stop. Python hears of it in the main thread only."""
+    def handling_interrupts(self) -> Iterator[None]:
+        """Within, Ctrl-C requests a stop. Python delivers signals to the main thread only; other threads are left alone."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
 
-        def ask(number: int, frame: Any) -> None:
-            if self.asked:
+        def request(number: int, frame: Any) -> None:
+            if self.requested:
                 raise KeyboardInterrupt
-            self.asked = True
+            self.requested = True
 
-        before = signal.signal(signal.SIGINT, ask)
+        before = signal.signal(signal.SIGINT, request)
         try:
             yield
         finally:
             signal.signal(signal.SIGINT, before)
+
+
+class ProgressBar(Callback):
+    """One progress bar for all steps of a training, removed at its end.
+
+    Args:
+        title: text beside the bar.
+        steps: number of steps.
+    """
+
+    def __init__(self, title: str, steps: int) -> None:
+        self.bar = tqdm(total=steps, desc=title, leave=False)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Advance."""
+        self.bar.update()
+
+    def teardown(self, trainer: lightning.Trainer, module: lightning.LightningModule, stage: str) -> None:
+        """Remove the bar."""
+        self.bar.close()

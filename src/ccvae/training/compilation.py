@@ -1,4 +1,4 @@
-"""Compiling networks and label terms for the time of a training."""
+"""Compilation of networks and label terms during training."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ __all__ = ["compiled"]
 
 @contextmanager
 def compiled(model: LatentModel, networks: bool = True, backend: str = "inductor") -> Iterator[None]:
-    """Within, encoder, decoder and label terms run as compiled by `torch.compile`: a GPU starts few large computations instead
-    of hundreds of small ones.
+    """Within, `torch.compile` compiles encoder, decoder and label terms, so that a GPU launches few large kernels.
 
-    Each is compiled when it is first met, anew in training and in evaluation, and where batches have another size.
+    A part is compiled on first use, and again for evaluation mode and for other batch sizes.
 
     Args:
         model: the model.
-        networks: whether encoder and decoder too, which must not talk to other processes then.
-        backend: torch's name of what compiles.
+        networks: whether to compile encoder and decoder too; they must not communicate with other processes then.
+        backend: torch's name of the compiler backend.
     """
     parts: list[nn.Module] = list(model.label_blocks())
     if networks:

@@ -1,14 +1,15 @@
-"""Terms beside the bound that make edits do what they say; none is the paper's, and all leave the bound as it is.
+"""Losses beside the bound that make edits do what they say. None is in the paper, and the bound stays as it is.
 
 The bound asks that blocks and style together explain an image. It does not ask that the decoder shows a block which has been
-changed (it never meets one in training), nor in which part of the latent vector it is kept how a label shows.
+changed (training never decodes one), nor in which part of the latent vector a label's characteristics are stored.
 
-- `misreading`: after an intervention, drawn as users make them, the encoder should read what was set, and all else as it was.
-  Only the decoder learns from it; the encoder is that of real images, and cannot agree upon signs with the decoder.
-- `kept_elsewhere`: nats kept outside the blocks of labels that hold. Where they cost more, how a label shows moves into its own
-  block: the only place that is idle whenever the label does not hold.
-- `between_passes`: where the style is read from the neutralised input, that of the first pass, which the neutralised input is
-  painted with, should be the same.
+- `intervention_loss`: after an intervention, drawn as users make them, the encoder should read the values that were set, and
+  leave the others unchanged. Only the decoder receives gradients: if the encoder did too, the two could agree on signs that
+  real images do not have.
+- `elsewhere_kl`: KL of the style, plus KL of blocks whose label is absent. With a larger weight on it, a label's
+  characteristics move into its own block, the only place that is free whenever the label is absent.
+- `style_consistency`: where the style is read from the neutralised input, it should equal the style of the first pass, with
+  which the neutralised input is decoded.
 """
 
 from __future__ import annotations
@@ -28,32 +29,28 @@ from ccvae.model.interventions import draw_labels
 from ccvae.model.label_blocks.binary import BinaryBlocks
 from ccvae.model.latent_model import LatentModel, evaluating, full
 
-__all__ = ["between_passes", "kept_elsewhere", "misreading"]
+__all__ = ["elsewhere_kl", "intervention_loss", "style_consistency"]
 
-CHANGED = 2.5
-"""Labels changed in an image on average, at most half of them."""
-REST = 0.3
-"""How much the reading of an unchanged latent counts beside that of a changed one."""
-REAL = 0.6
-"""Share of rows whose changed blocks are other rows' own, not drawn from p(z|y)."""
-REAL_SPREAD = 0.3
-"""Deviation of the noise on such a block, as a share of its posterior's."""
+LABELS_CHANGED = 2.5
+"""Mean number of labels changed in an image; at most half of the labels."""
+UNCHANGED_WEIGHT = 0.3
+"""Weight of an unchanged latent, relative to a changed one."""
 SMALLEST_DEVIATION = 0.3
 
 
-def misreading(
+def intervention_loss(
     model: LatentModel, posterior: Normal, generator: torch.Generator | None = None, shard: Shard | None = None
 ) -> Tensor:
-    """How far the encoder reads edited images from what was set: `(batch,)`, in deviations of p(z|y).
+    """How far the encoder's reading of edited images is from what was set: `(batch,)`, in standard deviations of p(z|y).
 
-    In each row some blocks are drawn anew, z_i ~ p(z_i|y_i) with y_i ~ p(y_i), between the mean and a full draw. Distances are
-    squared where small and absolute where large (Huber), summed over latents.
+    In each row the blocks of some labels are replaced by draws z_i ~ p(z_i|y_i) with y_i ~ p(y_i), between the mean and a full
+    draw. Distances are Huber losses (squared where small, absolute where large), summed over latents.
 
     Args:
         model: the model.
         posterior: q(z|x) of the batch.
-        generator: source of the noise; torch's global one if not given.
-        shard: see `ccvae.model.bound.bound`.
+        generator: source of random numbers; torch's global one by default.
+        shard: which rows of the full batch these are; see `ccvae.model.objective.Objective`.
     """
     mu, sigma = posterior.loc.detach(), posterior.scale.detach()
     shard = shard or Shard(len(mu))
@@ -64,55 +61,55 @@ def misreading(
     with torch.no_grad():
         prior = model.conditional_prior(draw_labels(model, uniform[0]).to(mu.dtype))
         drawn = prior.loc + prior.scale * noise[0] * spread
-        changed = torch.cat([uniform[1] < min(0.5, CHANGED / labels), uniform.new_zeros(len(mu), 1).bool()], 1)
+        changed = torch.cat([uniform[1] < min(0.5, LABELS_CHANGED / labels), uniform.new_zeros(len(mu), 1).bool()], 1)
         changed = changed[:, model.owner]
         z = torch.where(changed, drawn, mu + sigma * noise[1])
     images = model.likelihood_of.mean(full(model.decoder(z)))
-    weight = torch.where(changed, 1.0, REST)
+    weight = torch.where(changed, 1.0, UNCHANGED_WEIGHT)
 
-    def distance(seen: Tensor) -> Tensor:
-        read = full(model.encoder(seen))[:, :latents]
+    def distance(edited: Tensor) -> Tensor:
+        read = full(model.encoder(edited))[:, :latents]
         return (smooth_l1_loss(read / prior.scale, z / prior.scale, reduction="none") * weight).sum(-1)
 
     with evaluating(cast(nn.Module, model.encoder)):
-        return by_input_alone(distance, images)
+        return with_input_gradient_only(distance, images)
 
 
-def between_passes(model: LatentModel, first: Normal, posterior: Normal) -> Tensor:
-    """How far the style of the first pass is from that of q(z|x), from which only the former learns: `(batch,)`.
+def style_consistency(model: LatentModel, first_pass: Normal, posterior: Normal) -> Tensor:
+    """Huber distance between the style of the first pass and that of q(z|x), summed over latents: `(batch,)`.
 
-    In deviations of q(z_s|x), taken to be at least `SMALLEST_DEVIATION`; squared where small and absolute where large (Huber).
+    It is in standard deviations of q(z_s|x), at least `SMALLEST_DEVIATION`. Only the first pass receives gradients.
 
     Args:
         model: the model.
-        first: what was read in the first pass.
-        posterior: q(z|x).
+        first_pass: what was read from the input itself.
+        posterior: q(z|x), whose style was read from the neutralised input.
     """
-    wanted, deviation = posterior.loc[:, model.style].detach(), posterior.scale[:, model.style].detach()
+    target, deviation = posterior.loc[:, model.style].detach(), posterior.scale[:, model.style].detach()
     deviation = deviation.clamp_min(SMALLEST_DEVIATION)
-    return smooth_l1_loss(first.loc[:, model.style] / deviation, wanted / deviation, reduction="none").sum(-1)
+    return smooth_l1_loss(first_pass.loc[:, model.style] / deviation, target / deviation, reduction="none").sum(-1)
 
 
-def by_input_alone(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """What a function gives for inputs row by row, `(batch,)`, differentiable in them and in nothing that it knows of besides.
+def with_input_gradient_only(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Values `(batch,)` of a function of inputs, differentiable in the inputs but in none of the function's parameters.
 
-    Networks need not be copied or frozen for it, which FSDP, while it spreads them over processes, would not bear.
+    This neither copies nor freezes networks, which FSDP does not support while it shards their parameters.
     """
     with torch.enable_grad():
-        given = x.detach().requires_grad_()
-        value = function(given)
-        (slope,) = torch.autograd.grad(value.sum(), given)
-    change = sum_of_elements((x - given.detach()) * slope)  # zero, with the slope as its derivative
-    return value.detach() + change
+        inputs = x.detach().requires_grad_()
+        value = function(inputs)
+        (gradient,) = torch.autograd.grad(value.sum(), inputs)
+    zero = sum_of_elements((x - inputs.detach()) * gradient)  # its derivative is the gradient
+    return value.detach() + zero
 
 
-def kept_elsewhere(model: LatentModel, posterior: Normal, y: Tensor) -> Tensor:
-    """Nats kept in the style, and in blocks of binary labels by the share that they do not hold: `(batch,)`.
+def elsewhere_kl(model: LatentModel, posterior: Normal, y: Tensor) -> Tensor:
+    """KL of the style, plus KL of binary labels' blocks times the probability that the label is absent: `(batch,)` nats.
 
     Args:
         model: the model.
         posterior: q(z|x) of the batch.
-        y: labels `(batch, labels)`, NaN where missing: q(y|x) then says how far they hold.
+        y: labels `(batch, labels)`; where one is missing (NaN), q(y|x) is the probability.
     """
     nats = -style_term(model, posterior)
     for block in model.label_blocks():

@@ -1,31 +1,31 @@
-"""The optimiser: Adam with decoupled weight decay on the networks' weights, a larger rate for labels' parameters, one cycle."""
+"""AdamW with weight decay on the networks' weights, a larger learning rate for label parameters, and a one-cycle schedule."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from torch import nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 
 from ccvae.config import TrainConfig
-from ccvae.model.ccvae import CCVAE
 
-__all__ = ["decayed_names", "optimiser"]
+__all__ = ["build_optimizer", "decayed_parameters"]
 
 
-def decayed_names(model: CCVAE) -> set[str]:
-    """Names of the networks' weights, which decay, while biases, scales and what belongs to labels do not."""
+def decayed_parameters(model: nn.Module) -> set[str]:
+    """Names of the parameters with weight decay: the networks' weights, but no biases, scales or label parameters."""
     return {name for name, parameter in model.named_parameters() if parameter.ndim > 1 and not name.startswith("blocks.")}
 
 
-def optimiser(model: CCVAE, config: TrainConfig, steps: int, decayed: set[str]) -> tuple[AdamW, OneCycleLR]:
-    """A model's optimiser, with the schedule of its learning rates.
+def build_optimizer(model: nn.Module, config: TrainConfig, steps: int, decayed: set[str]) -> tuple[AdamW, OneCycleLR]:
+    """Optimizer and learning-rate schedule of a model.
 
     Args:
-        model: what is trained; FSDP may have taken its parameters apart.
-        config: how.
-        steps: in all.
-        decayed: what `decayed_names` gave before.
+        model: the model; FSDP may have flattened its parameters.
+        config: learning rates and weight decay.
+        steps: number of training steps.
+        decayed: names from `decayed_parameters`, taken before FSDP flattened the parameters.
     """
     trained = {
         name.replace("_fsdp_wrapped_module.", ""): parameter
@@ -44,5 +44,5 @@ def optimiser(model: CCVAE, config: TrainConfig, steps: int, decayed: set[str]) 
         for names, rate, decay in parts
         if names
     ]
-    chosen = AdamW(groups, fused=True)
-    return chosen, OneCycleLR(chosen, [group["lr"] for group in groups], total_steps=steps)
+    optimizer = AdamW(groups, fused=True)
+    return optimizer, OneCycleLR(optimizer, [group["lr"] for group in groups], total_steps=steps)

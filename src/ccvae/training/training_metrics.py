@@ -1,30 +1,39 @@
-"""What metrics are made of: sums over rows, which processes can add up exactly."""
+"""Training metrics as sums over rows, which several processes can add up exactly."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from ccvae.model.bound import Bound
-from ccvae.model.ccvae import CCVAE
 from ccvae.model.label_blocks.continuous import ContinuousBlocks
+from ccvae.model.latent_model import LatentModel
 
-__all__ = ["TERMS", "label_hits", "term_sums", "wide"]
-
-TERMS = ("total", "reconstruction", "labels", "style", "classification")
-
-
-def term_sums(result: Bound) -> Tensor:
-    """Number of rows, and the terms of their bounds summed over them: `(6,)`, without gradients."""
-    terms = result.terms()
-    sums = torch.stack([terms[name].detach().sum() for name in TERMS])
-    return torch.cat([sums.new_full((1,), len(result.total)), sums]).to(wide(sums.device))
+__all__ = ["correct_predictions", "row_sums", "widest_float"]
 
 
-def label_hits(model: CCVAE, posterior: Normal, y: Tensor) -> Tensor:
-    """How many observed binary and categorical labels are predicted rightly, and how many there are: `(2,)`."""
-    counts = torch.zeros(2, dtype=wide(y.device), device=y.device)
+def row_sums(terms: Mapping[str, Tensor]) -> Tensor:
+    """Number of rows, then each term summed over rows: `(1 + terms,)`, without gradients.
+
+    Args:
+        terms: values by name, each `(batch,)`.
+    """
+    values = list(terms.values())
+    sums = torch.stack([value.detach().sum() for value in values])
+    return torch.cat([sums.new_full((1,), len(values[0])), sums]).to(widest_float(sums.device))
+
+
+def correct_predictions(model: LatentModel, posterior: Normal, y: Tensor) -> Tensor:
+    """Number of observed binary and categorical labels that are predicted correctly, and number of them observed: `(2,)`.
+
+    Args:
+        model: the model.
+        posterior: q(z|x) of the batch.
+        y: labels `(batch, labels)`, NaN where missing.
+    """
+    counts = torch.zeros(2, dtype=widest_float(y.device), device=y.device)
     for block in model.label_blocks():
         labels = y[:, block.columns]
         if not isinstance(block, ContinuousBlocks):
@@ -33,6 +42,6 @@ def label_hits(model: CCVAE, posterior: Normal, y: Tensor) -> Tensor:
     return counts
 
 
-def wide(device: torch.device) -> torch.dtype:
-    """The widest floats that a device has, to sum with."""
+def widest_float(device: torch.device) -> torch.dtype:
+    """The widest floating-point type of a device, to sum with."""
     return torch.float32 if device.type == "mps" else torch.float64

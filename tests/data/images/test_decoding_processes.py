@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from ccvae.data.images import decoding_processes, image_cache
+from ccvae.data.images import image_cache
 from ccvae.data.images.decoding import Framing, decode
-from ccvae.data.images.decoding_processes import decoded_by_processes, useful_processes
+from ccvae.data.images.decoding_processes import decoded_by_processes
 from ccvae.data.images.image_cache import decoded_files
+from ccvae.distributed import worker_processes
 
 FRAMING = Framing(12, 16, "crop")
 COUNT = 7
@@ -69,7 +70,7 @@ def test_a_process_that_is_killed(paths: list[Path], monkeypatch: pytest.MonkeyP
 
 
 def test_a_process_that_fails_says_why(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoding_processes, "WORKER", "raise SystemExit('out of paper')")
+    monkeypatch.setattr(worker_processes, "WORKER", "raise SystemExit('out of paper')")
     with pytest.raises(OSError, match="out of paper"):
         list(decoded_by_processes(paths, FRAMING, 3, 2))
 
@@ -90,10 +91,8 @@ def test_no_process_is_left_over(paths: list[Path], monkeypatch: pytest.MonkeyPa
 
 
 def test_the_cache_uses_them_where_there_is_much_to_do(paths: list[Path], cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert useful_processes(COUNT) == 1
-    monkeypatch.setattr(decoding_processes, "WORTH_A_PROCESS", 2)
+    monkeypatch.setattr(image_cache, "IMAGES_PER_PROCESS", 2)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
-    assert useful_processes(COUNT) == 2
     monkeypatch.setattr(image_cache, "decode", lambda *_: pytest.fail("decoded by a thread"))
     images, _ = decoded_files(paths[0].parent, [path.name for path in paths], FRAMING, None)
     for path, pixels in zip(paths, images, strict=True):

@@ -20,6 +20,7 @@ from ccvae.data.readers.avatars import AvatarTruth
 from ccvae.data.synthetic_faces import drawing as avatar_drawing
 from ccvae.data.synthetic_faces.recipes import Recipe, sample_recipe
 from ccvae.data.synthetic_faces.styles import STYLES
+from ccvae.distributed import worker_processes
 
 BOTH_STYLES = pytest.mark.parametrize("style", list(STYLES))
 ROWS = st.integers(0, 5_000)
@@ -134,8 +135,8 @@ def test_processes_of_an_unguarded_script_draw_the_same_faces(tmp_path: Path) ->
 
 def test_a_process_that_fails_is_reported_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CCVAE_CACHE", str(tmp_path))
-    monkeypatch.setattr(avatar_drawing, "WORKER", "import sys; sys.exit('the disk is full')")
-    with pytest.raises(RuntimeError, match=r"2 of 2 processes .*processes=1.*the disk is full"):
+    monkeypatch.setattr(worker_processes, "WORKER", "import sys; sys.exit('the disk is full')")
+    with pytest.raises(RuntimeError, match=r"a process that draws faces failed .*processes=1.*the disk is full"):
         avatars(20, processes=2)
     assert not [entry for entry in tmp_path.iterdir() if entry.is_dir()]
 

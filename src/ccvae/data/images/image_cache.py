@@ -19,7 +19,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from ccvae.data.images.decoding import UNREADABLE, Framing, Header, decode, header_of, reason
-from ccvae.data.images.decoding_processes import decoded_by_processes, useful_processes
+from ccvae.data.images.decoding_processes import IMAGES_PER_PROCESS, decoded_by_processes
+from ccvae.distributed.worker_processes import useful_processes
 from ccvae.labels.cells import first_few
 from ccvae.storage.cache import built_once
 
@@ -103,7 +104,7 @@ def decoded(
 
         def rows_from(start: int) -> Iterator[np.ndarray]:
             rows = range(start, len(names))
-            processes = useful_processes(len(rows)) if on_disk else 1
+            processes = useful_processes(len(rows), IMAGES_PER_PROCESS) if on_disk else 1
             attempts = (
                 read_by_threads(rows, lambda row: decode(file_of(row), framing, count))
                 if processes == 1

@@ -40,8 +40,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import final, overload
@@ -55,6 +53,7 @@ from ccvae.data.synthetic_faces.drawing import DRAWING_VERSION, draw, draw_data_
 from ccvae.data.synthetic_faces.parts import AvatarStyle
 from ccvae.data.synthetic_faces.recipes import Recipe, sample_recipe
 from ccvae.data.synthetic_faces.styles import STYLES
+from ccvae.distributed.worker_processes import useful_processes
 from ccvae.labels import Binary, LabelSpace
 from ccvae.storage.cache import built_once
 
@@ -63,7 +62,8 @@ __all__ = ["AvatarTruth", "Recipe", "Recipes", "avatars"]
 FEWEST = 10
 SMALLEST, LARGEST = 16, 256
 DRAWN_WITH = ("dicebear-core", "dicebear-styles", "pillow-lunasvg")
-WORTH_A_PROCESS = 5_000
+FACES_PER_PROCESS = 5_000
+"""The fewest faces of 64×64 for which starting another process pays off."""
 
 
 def avatars(
@@ -111,7 +111,7 @@ def avatars(
     drawn = STYLES[style]
     folder = built_once(
         f"avatars-{style}-{size}px-seed{seed}-{count}-{fingerprint(drawn)}",
-        lambda fresh: draw_data_set(fresh, drawn, size, seed, count, useful_processes(count, size, processes)),
+        lambda fresh: draw_data_set(fresh, drawn, size, seed, count, drawing_processes(count, size, processes)),
     )
     labels = np.load(folder / "labels.npy").astype(np.float32)
     parsed = LabelArrays(labels, LabelSpace(tuple(Binary(label) for label in drawn.labels)))
@@ -204,11 +204,6 @@ def fingerprint(style: AvatarStyle) -> str:
     return hashlib.sha256("\n".join(told).encode()).hexdigest()[:10]
 
 
-def useful_processes(count: int, size: int, processes: int | None) -> int:
-    """How many processes to draw with: as many as asked for, or as there are cores and work."""
-    if processes is not None:
-        return min(processes, count)
-    if not sys.executable or getattr(sys, "frozen", False):  # no interpreter to start others with
-        return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, int(count * max(1, size / 64)) // WORTH_A_PROCESS))  # larger faces take longer
+def drawing_processes(count: int, size: int, processes: int | None) -> int:
+    """How many processes draw: as many as asked for, else as many as pay off; larger faces take longer."""
+    return useful_processes(count * max(1, size / 64), FACES_PER_PROCESS) if processes is None else min(processes, count)

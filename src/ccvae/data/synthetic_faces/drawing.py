@@ -8,13 +8,9 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
-import subprocess
-import sys
-import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -27,6 +23,7 @@ from tqdm import tqdm
 from ccvae.data.synthetic_faces.parts import AvatarStyle
 from ccvae.data.synthetic_faces.recipes import Recipe, sample_recipe
 from ccvae.data.synthetic_faces.styles import STYLES
+from ccvae.distributed.worker_processes import messages_of_workers
 
 __all__ = ["DRAWING_VERSION", "draw", "draw_data_set"]
 
@@ -34,6 +31,8 @@ DRAWING_VERSION = 1
 """To be raised when a change here, or in how recipes are sampled, alters faces: old caches are then not taken for new."""
 
 SMALL = 64
+FACES_PER_MESSAGE = 50
+"""Faces after which a worker process reports its progress."""
 SVG_OF_DICEBEAR = re.compile(
     r'<svg xmlns="[^"]*" viewBox="[^"]*"(?P<attributes>[^>]*)>.*</metadata>'
     r'<defs>(?P<definitions>.*)<clipPath id="clip-[^"]*"><rect [^>]*/></clipPath></defs>'
@@ -249,46 +248,21 @@ def draw_rows(folder: str, style: str, size: int, seed: int, start: int, stop: i
         array.flush()
 
 
-WORKER = """
-import json, os, sys
-from ccvae.data.synthetic_faces.drawing import draw_rows
-drawn = 0
-for _ in draw_rows(*json.loads(sys.argv[1])):
-    drawn += 1
-    if drawn % 50 == 0:
-        os.write(1, b"50\\n")  # one write a line, which print does not promise
-os.write(1, b"%d\\n" % (drawn % 50))
-"""
+def faces_drawn(request: Sequence[Any]) -> Iterator[bytes]:
+    """In a worker: draw the faces of one request to `draw_rows`; messages are numbers of faces drawn since the last one."""
+    drawn = 0
+    for _ in draw_rows(*request):
+        drawn += 1
+        if drawn == FACES_PER_MESSAGE:
+            yield str(drawn).encode()
+            drawn = 0
+    yield str(drawn).encode()
 
 
 def drawn_by_processes(requests: list[tuple[str, str, int, int, int, int]]) -> Iterator[int]:
-    """Have each request to `draw_rows` done by a process of its own; yields now and then how many more faces there are.
-
-    The processes are fresh interpreters: multiprocessing would fork a process in which torch may have threads, or else run
-    the user's script anew in every process.
-    """
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
-    workers = []
-    with tempfile.TemporaryFile() as complaints:
-        reading, writing = os.pipe()  # one for all: their lines are too short to be torn
-        with os.fdopen(reading) as lines:
-            try:
-                for request in requests:
-                    command = [sys.executable, "-P", "-c", WORKER, json.dumps(request)]
-                    workers.append(subprocess.Popen(command, stdout=writing, stderr=complaints, env=environment))
-            finally:
-                os.close(writing)  # so that the lines end with the last worker
-            try:
-                for line in lines:
-                    yield int(line)
-                failed = [worker.wait() for worker in workers if worker.wait()]
-            finally:
-                for worker in workers:
-                    worker.kill()
-                    worker.wait()
-        if failed:
-            complaints.seek(0)
-            said = complaints.read().decode(errors="replace").strip()[-2000:]
-            raise RuntimeError(
-                f"{len(failed)} of {len(workers)} processes that draw faces failed (processes=1 needs none): {said}"
-            )
+    """Draw the faces of each request to `draw_rows` in a process of its own; yields how many more have been drawn."""
+    try:
+        for message in messages_of_workers(faces_drawn, requests):
+            yield int(message)
+    except ChildProcessError as error:
+        raise RuntimeError(f"a process that draws faces failed (processes=1 needs none): {error}") from None

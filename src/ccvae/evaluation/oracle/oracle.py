@@ -11,7 +11,6 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,10 +18,11 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, binary_cross_entropy_with_logits, cross_entropy, mse_loss
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss
 
 from ccvae.data.dataset import Dataset
 from ccvae.evaluation.oracle.predictions import Opinion
+from ccvae.evaluation.oracle.training import OracleConfig, train_network
 from ccvae.labels import Binary, Categorical, Label, LabelSpace
 from ccvae.model.latent_model import evaluating
 from ccvae.storage.cache import built_once
@@ -36,29 +36,6 @@ FEATURES = 256
 DROPOUT = 0.2
 COARSEST_SIDE, FINEST_SIDE = 4, 32
 ROWS_AT_ONCE = 64
-
-
-@dataclass(frozen=True)
-class OracleConfig:
-    """How an oracle is made.
-
-    Args:
-        epochs: passes over the training rows.
-        least_steps: steps that are made even if that takes more passes.
-        width: channels of its first convolution, or units of a hidden layer divided by eight.
-        batch_size: rows a step, at most an eighth of all.
-        learning_rate: highest learning rate (Adam with decoupled weight decay, one cycle).
-        blur: share of training images that are softened, so that a blurred picture is judged by what it shows.
-        seed: of weights, batches and blur.
-    """
-
-    epochs: int = 12
-    least_steps: int = 300
-    width: int = 48
-    batch_size: int = 128
-    learning_rate: float = 4e-3
-    blur: float = 0.6
-    seed: int = 0
 
 
 class Oracle(nn.Module):
@@ -185,46 +162,16 @@ def known_labels(data: Dataset, rows: np.ndarray | slice = slice(None)) -> np.nd
     return np.where(np.isnan(labels), data.truth.variants[rows] >= 0, labels).astype(np.float32)
 
 
-def soften(x: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """Images of which a share is mixed with its own 3×3 mean, from a little to wholly."""
-    blurred = avg_pool2d(x, 3, 1, 1, count_include_pad=False)
-    drawn = torch.rand(2, len(x), 1, 1, 1, generator=generator)
-    return torch.lerp(x, blurred, drawn[0] * (drawn[1] < share))
-
-
 def train(data: Dataset, config: OracleConfig, progress: bool = False, device: torch.device | str = "cpu") -> Oracle:
     """An oracle trained on a data set's training rows."""
-    from tqdm import tqdm
-
-    rows, labels = data.splits["train"], known_labels(data)
-    space = data.space.with_priors(labels[rows])
+    labels = known_labels(data)
+    space = data.space.with_priors(labels[data.splits["train"]])
     variants = np.full(data.labels.shape, -1) if data.truth is None else data.truth.variants
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         names = None if data.truth is None else data.truth.variant_names
-        oracle = Oracle(space, data.input_shape, names, config.width).to(device).train()
-        generator = torch.Generator().manual_seed(config.seed)
-        matrices = [parameter for parameter in oracle.parameters() if parameter.ndim > 1]
-        others = [parameter for parameter in oracle.parameters() if parameter.ndim <= 1]
-        optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}])
-        size = max(2, min(config.batch_size, len(rows) // 8))
-        a_pass = len(rows) // size
-        steps = max(config.epochs * a_pass, config.least_steps)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, total_steps=steps)
-        for step in tqdm(range(steps), desc="training the oracle (once for this data)", disable=not progress, leave=False):
-            place = step % a_pass
-            if place == 0:
-                order = torch.randperm(len(rows), generator=generator).numpy()
-            chosen = np.sort(rows[order[place * size : (place + 1) * size]])
-            x = data.tensor(chosen)
-            if x.ndim == 4 and config.blur:
-                x = soften(x, config.blur, generator)
-            targets = torch.tensor(labels[chosen]), torch.tensor(variants[chosen], dtype=torch.long)
-            loss = oracle.loss(x.to(device), *(target.to(device) for target in targets))
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
+        oracle = Oracle(space, data.input_shape, names, config.width).to(device)
+        train_network(oracle, data, labels, variants, config, progress, device)
     return oracle.eval()
 
 

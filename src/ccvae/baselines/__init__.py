@@ -1,0 +1,1 @@
+"""Models to compare with: the same networks, the same training loop, other objectives."""
