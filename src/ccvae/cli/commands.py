@@ -52,8 +52,8 @@ def train(
     import torch
 
     from ccvae.data.open import open_data
-    from ccvae.distributed.shutdown import exit_now
     from ccvae.distributed.shard import is_first_process
+    from ccvae.distributed.shutdown import exit_now
     from ccvae.model.ccvae import CCVAE, load
     from ccvae.storage.run_folder import check_free, check_resumable
     from ccvae.training.fit import Interrupted, fit

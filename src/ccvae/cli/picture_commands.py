@@ -46,7 +46,10 @@ def generate(
     parts = range(0, count, TOGETHER)
     process = process_rank()
     shard = Shard(len(parts), process.rank, process.world_size)
-    model, values = load(run, allow_class_paths=allow_class_paths).to(device_named(device, process.local_rank)), assignments(given)
+    model, values = (
+        load(run, allow_class_paths=allow_class_paths).to(device_named(device, process.local_rank)),
+        assignments(given),
+    )
     if count <= TOGETHER or out.suffix.lower() == ".png":
         if shard.world_size > 1:
             raise ValueError(f"several processes need a folder to write to, and more than {TOGETHER} images; start one")

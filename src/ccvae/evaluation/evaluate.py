@@ -52,7 +52,7 @@ def evaluate(
         queue: work queue of the processes that share the evaluation; this process alone by default.
 
     Returns:
-        What `metrics.json` holds, as JSON can hold it; nothing in other processes than the team's first. "summary": the few
+        What `metrics.json` holds, as JSON can hold it; empty in all processes but the first. "summary": the few
         numbers to look at first. Then a section for each thing measured (see the functions that measure them), with numbers
         as {"value", "low", "high", "rows"}: the ends of the 95 % bootstrap interval over rows. "skipped": by section, why it
         is not there. "seconds": by section.
