@@ -13,7 +13,7 @@ import yaml
 from PIL import Image
 
 from ccvae.cli.main import main
-from ccvae.cli.picture_commands import assignments
+from ccvae.cli.pictures import assignments
 
 SMALL = ["--model.width", "4", "--model.latent_dim", "14", "--training.epochs", "2", "--training.batch_size", "100"]
 

@@ -176,7 +176,7 @@ def test_a_process_ends_with_the_one_that_started_it():
 
 
 def test_processes_generate_what_one_does(alone, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("ccvae.cli.picture_commands.TOGETHER", 4)
+    monkeypatch.setattr("ccvae.cli.pictures.TOGETHER", 4)
     wanted = ["generate", str(alone), "--given", "digit=3", "--count", "10", "--seed", "7", "--out"]
     assert main([*wanted, str(tmp_path / "one")]) == 0
     for number in range(2):

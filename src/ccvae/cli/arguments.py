@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ccvae.storage.yaml_text import parse_yaml, text_of
 
@@ -16,6 +18,15 @@ __all__ = ["parsed_arguments"]
 
 MODE = "ccvae settings"
 """What jsonargparse calls our way of reading settings files."""
+WORDS: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    bool: "true or false",
+    Path: "a path",
+    type(None): "null",
+}
+"""Types of arguments in words."""
 CLASS_PATHS = ("encoder", "decoder")
 TYPED_ONLY = ("allow_class_paths", "allow_download")
 """What the user must type: a settings file cannot allow itself anything."""
@@ -30,22 +41,66 @@ def parsed_arguments(verb: str, command: Callable[..., Any], arguments: list[str
         arguments: what the user typed after it; `--config FILE` reads a settings file.
 
     Raises:
-        ValueError: a settings file names a class to import, and the user did not allow it.
-        SystemExit: help was asked for, or an argument is wrong and the reason was printed.
+        ValueError: an argument or settings file is wrong, or names a class to import that the user did not allow.
+        SystemExit: help was asked for.
     """
-    from jsonargparse import ArgumentParser, set_loader
+    from jsonargparse import ArgumentError, ArgumentParser, set_loader
 
     # jsonargparse imports and calls whatever a mapping names as "class_path"; no mapping in a text has such a key here
     set_loader(MODE, plain_values, exceptions=(ValueError,))
-    parser = ArgumentParser(prog=f"ccvae {verb}", allow_abbrev=False, parser_mode=MODE)
+    parser = ArgumentParser(prog=f"ccvae {verb}", allow_abbrev=False, parser_mode=MODE, exit_on_error=False)
     parser.add_argument("--config", action="config", help="settings file (YAML) with values of the arguments below")
     parser.add_function_arguments(command, as_group=False, as_positional=True, fail_untyped=True, sub_configs=True)
     parser.description = (command.__doc__ or "").partition("\n\n")[0]
     words = spelled_out(command, arguments)
-    found = parser.parse_args(words)
+    try:
+        found = parser.parse_args(words)
+    except ArgumentError as error:
+        raise ValueError(f"{explained(str(error), command)}; for help: ccvae {verb} --help") from None
     values = {key: value for key, value in vars(parser.instantiate(found)).items() if key != "config"}
     check_class_paths(values, words)
     return values
+
+
+def explained(message: str, command: Callable[..., Any]) -> str:
+    """A parser's message on one line; a wrong value is shown with its argument and what is expected there."""
+    words = " ".join(message.split())
+    missing = re.search(r"arguments are required: (.*)|Key ['\"]?([\w.]+)['\"]? is required", words)
+    if missing:
+        return f"expected the argument {(missing[1] or missing[2]).upper()}"
+    wrong = re.search(r'(?:Parser key|argument) "?(?:--)?([\w.]+)"?:', words)
+    found = re.search(r"(?:Got value|Given value): (.*)$", words)
+    expected = description_of(annotation_at(command, wrong[1])) if wrong else ""
+    if wrong and found and expected:
+        return f"{shown_name(command, wrong[1])}: expected {expected}, found {found[1]!r}"
+    return words[:1].lower() + words[1:].rstrip(".")
+
+
+def shown_name(command: Callable[..., Any], key: str) -> str:
+    """A flag, or the name of an argument without one."""
+    parameter = inspect.signature(command).parameters.get(key)
+    return key if parameter is not None and parameter.default is inspect.Parameter.empty else f"--{key}"
+
+
+def annotation_at(command: Callable[..., Any], key: str) -> Any:
+    """The type of an argument such as "seed", or of a field of a section such as "training.seed"; None if there is no such."""
+    name, _, field = key.partition(".")
+    annotation = get_type_hints(command).get(name)
+    return get_type_hints(annotation).get(field.partition(".")[0]) if field and annotation is not None else annotation
+
+
+def description_of(annotation: Any) -> str:
+    """A type in words, such as "a whole number"; empty if there are none."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin in (Union, UnionType):
+        return " or ".join(filter(None, map(description_of, arguments)))
+    if origin is Literal:
+        return f"one of {', '.join(map(str, arguments))}"
+    if origin is list:
+        return "a list such as [a, b]"
+    if origin is dict:
+        return "a mapping such as {name: value}"
+    return WORDS.get(annotation, "")
 
 
 def plain_values(text: str) -> Any:

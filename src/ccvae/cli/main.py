@@ -1,28 +1,28 @@
-"""The command line: `ccvae COMMAND`, each command a function of `ccvae.cli.commands` or `ccvae.cli.picture_commands`."""
+"""The command line: `ccvae COMMAND [ARGUMENTS]`. Each command is a function; its signature and docstring give its arguments."""
 
 import sys
 from collections.abc import Callable
 
-from ccvae.cli import commands, picture_commands
+from ccvae.cli import data, evaluate, pictures, predict, train
 from ccvae.cli.arguments import parsed_arguments
 from ccvae.distributed.memory import keep_memory
 
 __all__ = ["main"]
 
 VERBS: dict[str, Callable[..., int | None]] = {
-    "train": commands.train,
-    "report": commands.report,
-    "evaluate": commands.evaluate,
-    "compare": commands.compare,
-    "predict": commands.predict,
-    "generate": picture_commands.generate,
-    "intervene": picture_commands.intervene,
-    "traverse": picture_commands.traverse,
-    "transfer": picture_commands.transfer,
-    "counterfactual": picture_commands.counterfactual,
-    "data avatars": picture_commands.avatars,
-    "data check": commands.check_data,
-    "data cache": commands.cache_data,
+    "train": train.train,
+    "report": evaluate.report,
+    "evaluate": evaluate.evaluate,
+    "compare": evaluate.compare,
+    "predict": predict.predict,
+    "generate": pictures.generate,
+    "intervene": pictures.intervene,
+    "traverse": pictures.traverse,
+    "transfer": pictures.transfer,
+    "counterfactual": pictures.counterfactual,
+    "data avatars": data.avatars,
+    "data check": data.check,
+    "data cache": data.cache,
 }
 
 

@@ -1,19 +1,20 @@
-"""Commands of the command line that make pictures with a trained model."""
+"""Commands that make pictures with a trained model: generate, intervene, traverse, transfer and counterfactual."""
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from ccvae.cli.commands import described, inputs_of, tell
+from ccvae.cli.console import tell
+from ccvae.cli.run_data import inputs_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["avatars", "counterfactual", "generate", "intervene", "transfer", "traverse", "write_pictures"]
+__all__ = ["counterfactual", "generate", "intervene", "transfer", "traverse", "write_pictures"]
 
 TOGETHER = 256
-"""Pictures generated before they are written: a multiple of what the model decodes at once."""
+"""Number of pictures that are generated before they are written: a multiple of what the model decodes at once."""
 
 
 def generate(
@@ -26,30 +27,30 @@ def generate(
     device: str = "auto",
     allow_class_paths: bool = False,
 ) -> None:
-    """New images under conditions. Started several times by torchrun or srun, each process writes its share into the folder.
+    """Generate images with given label values.
+
+    Processes started by torchrun or srun share the work: each writes its part of the images into the folder.
 
     Args:
         run: run folder.
         given: label values, such as Smiling=1,Eyeglasses=0.
-        out: a .png file for one sheet, or a folder for one PNG an image.
-        count: how many.
-        seed: of the first image; each further one has the next.
+        out: a .png file for one image grid, or a folder for one PNG per image.
+        count: how many images.
+        seed: seed of the first image; each further image has the next number as its seed.
         strength: quantile of p(z|y) at which the given labels show; they vary if not given.
-        device: where the model computes, in torch's words ("cpu", "cuda"); "auto" is a GPU, if there is one.
+        device: "cpu", "cuda" or another device of torch; "auto" is a GPU if there is one.
         allow_class_paths: import the classes that the run's config.yaml names, which runs their code; only for runs you trust.
     """
     from ccvae.distributed.devices import device_named
     from ccvae.distributed.shard import Shard, process_rank
     from ccvae.model.ccvae import load
 
-    # parts are the same however many processes there are, so that pictures are too, to the last bit
+    # the parts do not depend on the number of processes, so the pictures are bit-identical for any number
     parts = range(0, count, TOGETHER)
     process = process_rank()
     shard = Shard(len(parts), process.rank, process.world_size)
-    model, values = (
-        load(run, allow_class_paths=allow_class_paths).to(device_named(device, process.local_rank)),
-        assignments(given),
-    )
+    values = assignments(given)
+    model = load(run, allow_class_paths=allow_class_paths).to(device_named(device, process.local_rank))
     if count <= TOGETHER or out.suffix.lower() == ".png":
         if shard.world_size > 1:
             raise ValueError(f"several processes need a folder to write to, and more than {TOGETHER} images; start one")
@@ -72,16 +73,16 @@ def intervene(
     allow_class_paths: bool = False,
     allow_download: bool = False,
 ) -> None:
-    """Images with labels set to other values: originals, reconstructions and results, one above another.
+    """Set labels of images to other values: a grid of originals, reconstructions and results.
 
     Args:
         run: run folder.
-        out: a .png file for one sheet, or a folder for one PNG a result.
+        out: a .png file for one image grid, or a folder for one PNG per result.
         changes: label values, such as Smiling=1,Eyeglasses=0.
         images: image files or folders; the run's own test images if none is given.
         strength: quantile of p(z|y) at which the labels show; null draws a characteristic for every image.
-        seed: of those draws.
-        count: how many of the run's own test images.
+        seed: seed of those draws.
+        count: how many of the run's own test images are used.
         allow_class_paths: import the classes that the run's config.yaml names, which runs their code; only for runs you trust.
         allow_download: get the run's own data from the Hugging Face hub, if its config.yaml names a data set there.
     """
@@ -105,16 +106,16 @@ def traverse(
     allow_class_paths: bool = False,
     allow_download: bool = False,
 ) -> None:
-    """Images along one label's characteristic (a row an image), or two labels' (a plane of the first image).
+    """Vary how one label shows (a row per image), or two labels (a plane for the first image).
 
     Args:
         run: run folder.
-        out: a .png file for one sheet, or a folder for one PNG a picture.
-        labels: one label, or two with a comma between.
+        out: a .png file for one image grid, or a folder for one PNG per picture.
+        labels: name of one label, or of two separated by a comma.
         images: image files or folders; the run's own test images if none is given.
-        steps: pictures along each label.
+        steps: number of pictures along each label.
         strength: quantile of p(z|y) at both ends.
-        count: how many of the run's own test images.
+        count: how many of the run's own test images are used.
         allow_class_paths: import the classes that the run's config.yaml names, which runs their code; only for runs you trust.
         allow_download: get the run's own data from the Hugging Face hub, if its config.yaml names a data set there.
     """
@@ -137,15 +138,15 @@ def transfer(
     allow_class_paths: bool = False,
     allow_download: bool = False,
 ) -> None:
-    """The characteristics of one image on others: the source first, then targets over results.
+    """Transfer how labels show in one image to others: the source, then targets above results.
 
     Args:
         run: run folder.
-        out: a .png file for one sheet, or a folder for one PNG a result.
-        labels: labels whose characteristics move, with commas between.
+        out: a .png file for one image grid, or a folder for one PNG per result.
+        labels: names of the labels, separated by commas.
         source: image file; the first of the run's own test images if not given.
         targets: image files or folders; the run's own test images if none is given.
-        count: how many of the run's own test images.
+        count: how many of the run's own test images are used.
         allow_class_paths: import the classes that the run's config.yaml names, which runs their code; only for runs you trust.
         allow_download: get the run's own data from the Hugging Face hub, if its config.yaml names a data set there.
     """
@@ -173,16 +174,16 @@ def counterfactual(
     allow_class_paths: bool = False,
     allow_download: bool = False,
 ) -> None:
-    """The nearest change of each image that makes q(y|x) say another value: originals, reconstructions and results.
+    """Find the smallest change of each image's latents for which q(y|x) predicts another value.
 
     Args:
         run: run folder.
-        out: a .png file for one sheet, or a folder for one PNG a result.
+        out: a .png file for one image grid, or a folder for one PNG per result.
         label: the label.
-        value: what q(y|x) is to say; by default the most probable of the values that it does not say now.
+        value: value to predict; by default the most probable one after the value predicted now.
         images: image files or folders; the run's own test images if none is given.
-        probability: how probable that value is to become.
-        count: how many of the run's own test images.
+        probability: probability that q(y|x) must give the value.
+        count: how many of the run's own test images are used.
         allow_class_paths: import the classes that the run's config.yaml names, which runs their code; only for runs you trust.
         allow_download: get the run's own data from the Hugging Face hub, if its config.yaml names a data set there.
     """
@@ -198,40 +199,13 @@ def counterfactual(
     write_pictures(out, found.images[None], above=(x, model.reconstruct(x)))
 
 
-def avatars(
-    count: int = 20_000,
-    size: int = 32,
-    style: Literal["avataaars", "pixel-art"] = "avataaars",
-    seed: int = 0,
-    out: Path | None = None,
-) -> None:
-    """Draw and cache the bundled faces, and show some of them.
-
-    Args:
-        count: how many.
-        size: height and width in pixels.
-        style: which style.
-        seed: which faces.
-        out: a .png file for a sheet of the first faces.
-    """
-    from ccvae import data
-
-    dataset = data.avatars(count, size=size, style=style, seed=seed)
-    tell(described(dataset))
-    if out is not None:
-        columns = min(count, 12)
-        write_pictures(
-            out, dataset.tensor(slice(min(count, 96) // columns * columns)).reshape(-1, columns, *dataset.input_shape)
-        )
-
-
 def write_pictures(out: Path, rows: "Tensor", above: "Sequence[Tensor]" = (), skip: int = 0) -> None:
-    """Write pictures `(rows, columns, *shape)` as one sheet, under others, or each of them into a folder."""
+    """Write pictures `(rows, columns, *shape)` as one image grid, below others, or each of them into a folder."""
     from ccvae.drawing.image_grid import sheet
     from ccvae.storage.atomic import writing
 
     if rows.ndim != 5:
-        raise ValueError("the model's inputs are vectors; pictures can be made of images only")
+        raise ValueError("the model's inputs are vectors; only models of images make pictures")
     if out.suffix.lower() == ".png":
         import torch
 
@@ -251,7 +225,7 @@ def write_each(folder: Path, pictures: "Tensor", first: int = 0) -> None:
     from ccvae.storage.atomic import writing
 
     if pictures.ndim != 4:
-        raise ValueError("the model's inputs are vectors; pictures can be made of images only")
+        raise ValueError("the model's inputs are vectors; only models of images make pictures")
     for number, pixels in enumerate(pictures.cpu(), first):
         with writing(folder / f"{number:04d}.png") as path:
             picture_of(pixels).save(path, format="PNG")
@@ -263,6 +237,6 @@ def assignments(text: str) -> dict[str, str]:
     for part in filter(None, text.split(",")):
         name, equals, value = part.rpartition("=")
         if not equals:
-            raise ValueError(f"expected LABEL=VALUE, with commas between several, found {part!r}")
+            raise ValueError(f"expected LABEL=VALUE, separated by commas, found {part!r}")
         values[name.strip()] = value.strip()
     return values

@@ -1,0 +1,81 @@
+"""`ccvae data check`, `ccvae data cache` and `ccvae data avatars`."""
+
+import sys
+from pathlib import Path
+from typing import Literal
+
+from ccvae.cli.console import description, tell
+from ccvae.cli.pictures import write_pictures
+from ccvae.config import DataConfig
+
+__all__ = ["avatars", "cache", "check"]
+
+DATA = DataConfig()
+
+
+def check(source: str, data: DataConfig = DATA, html: Path | None = None, json: bool = False) -> int:
+    """Check data before training: counts, labels, duplicates, leaks between splits. Exit code 1 if there are problems.
+
+    Args:
+        source: "avatars", "digits", "fashion_mnist", "mnist", a folder of images, or a table.
+        data: how the source is read.
+        html: page to write, with pictures.
+        json: print JSON instead of text.
+    """
+    from ccvae.data import check as check_dataset
+    from ccvae.data.open import open_data
+    from ccvae.storage.atomic import writing
+
+    found = check_dataset(open_data(source, data))
+    sys.stdout.write(found.to_json() + "\n" if json else found.to_text())
+    if html is not None:
+        with writing(html) as path:
+            path.write_text(found.to_html(), encoding="utf-8")
+        tell(f"page: {html}")
+    return 1 if found.problems else 0
+
+
+def cache(source: str, data: DataConfig = DATA) -> None:
+    """Decode a source's images into the cache ahead of training.
+
+    Args:
+        source: "avatars", a folder of images, or another source of images.
+        data: how the source is read; training uses the cache if it reads the source with the same settings.
+    """
+    import numpy as np
+
+    from ccvae.data.open import open_data
+
+    dataset = open_data(source, data)
+    tell(description(dataset))
+    if isinstance(dataset.inputs, np.memmap):
+        tell(f"{dataset.inputs.nbytes / 1e6:,.0f} MB are cached in {dataset.inputs.filename}")
+    else:
+        tell("nothing to cache: these data are read quickly without it")
+
+
+def avatars(
+    count: int = 20_000,
+    size: int = 32,
+    style: Literal["avataaars", "pixel-art"] = "avataaars",
+    seed: int = 0,
+    out: Path | None = None,
+) -> None:
+    """Draw and cache the bundled faces, and show some of them.
+
+    Args:
+        count: how many.
+        size: height and width in pixels.
+        style: which style.
+        seed: which faces.
+        out: a .png file for a sheet of the first faces.
+    """
+    from ccvae import data
+
+    dataset = data.avatars(count, size=size, style=style, seed=seed)
+    tell(description(dataset))
+    if out is not None:
+        columns = min(count, 12)
+        write_pictures(
+            out, dataset.tensor(slice(min(count, 96) // columns * columns)).reshape(-1, columns, *dataset.input_shape)
+        )

@@ -1,0 +1,50 @@
+"""`ccvae predict`."""
+
+import sys
+from pathlib import Path
+from typing import Literal
+
+from ccvae.cli.console import tell
+from ccvae.cli.run_data import inputs_of
+
+__all__ = ["predict"]
+
+Split = Literal["train", "validation", "test"]
+
+
+def predict(
+    run: Path,
+    images: list[Path] | Path | None = None,
+    out: Path | None = None,
+    split: Split = "test",
+    calibrated: bool = True,
+    threshold: Literal["half", "prior", "balanced"] | float | None = None,
+    allow_class_paths: bool = False,
+    allow_download: bool = False,
+) -> None:
+    """Label probabilities of images, or the labels themselves, as CSV.
+
+    Args:
+        run: run folder.
+        images: image files or folders; the run's own data if none is given.
+        out: CSV file to write; the terminal if not given.
+        split: of the run's own data: "train", "validation" or "test".
+        calibrated: apply the temperatures that training fitted on validation rows; no gives the exact q(y|x).
+        threshold: write labels instead of probabilities. "half" takes the most probable value; "prior" and "balanced" (tuned on
+            validation rows) suit balanced accuracy; a number is the probability from which a binary label counts as present.
+        allow_class_paths: import the classes that the run's config.yaml names, which runs their code; only for runs you trust.
+        allow_download: get the run's own data from the Hugging Face hub, if its config.yaml names a data set there.
+    """
+    from ccvae.model.ccvae import load
+    from ccvae.storage.atomic import writing
+
+    model = load(run, allow_class_paths=allow_class_paths)
+    names, inputs = inputs_of(model, run, images, split, None, allow_download)
+    table = model.predict_proba(inputs, calibrated) if threshold is None else model.predict(inputs, threshold, calibrated)
+    table.insert(0, "id", names)
+    if out is None:
+        sys.stdout.write(table.to_csv(index=False, float_format="%.4f"))
+        return
+    with writing(out) as path:
+        table.to_csv(path, index=False)
+    tell(f"{len(table)} rows in {out}")

@@ -1,0 +1,104 @@
+"""`ccvae train`."""
+
+# The commands' annotations are types and not texts: the command line is made from them, without resolving names.
+
+import logging
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ccvae.cli.console import description, tell
+from ccvae.cli.evaluate import draw
+from ccvae.config import DataConfig, ModelConfig, TrainConfig
+
+__all__ = ["train"]
+
+DATA, MODEL, TRAINING = DataConfig(), ModelConfig(), TrainConfig()
+
+
+def train(
+    source: str,
+    out: Path | None = None,
+    data: DataConfig = DATA,
+    model: ModelConfig = MODEL,
+    training: TrainConfig = TRAINING,
+    resume: bool = False,
+    dry_run: bool = False,
+    tensorboard: bool = False,
+    figures: bool = True,
+    allow_class_paths: bool = False,
+) -> None:
+    """Train a model, and write its run folder with figures and report.
+
+    Args:
+        source: "avatars", "digits", "fashion_mnist", "mnist", a folder of images, or a table.
+        out: run folder to write; runs/ and the source's name if not given.
+        data: how the source is read.
+        model: the model's sizes and choices.
+        training: how it is trained.
+        resume: continue from the last checkpoint in the run folder.
+        dry_run: read the data, describe the model, and stop without writing anything.
+        tensorboard: write logs for TensorBoard too (needs the package tensorboard).
+        figures: draw figures and write the report after training.
+        allow_class_paths: import the encoder and decoder that a settings file (--config) names, which runs their code; those
+            named by --model.encoder and --model.decoder on the command line are allowed already.
+    """
+    import torch
+
+    from ccvae.data.open import open_data
+    from ccvae.distributed.shard import is_first_process
+    from ccvae.distributed.shutdown import exit_now
+    from ccvae.model.ccvae import CCVAE, load
+    from ccvae.storage.run_folder import check_free, check_resumable
+    from ccvae.training.fit import Interrupted, fit
+    from ccvae.training.losses import classification_weight
+
+    out = out or Path("runs") / Path(source).stem
+    first = is_first_process()  # of the processes that train together: only this one writes files and messages
+    # Lightning sets these to INFO when imported
+    for source_of_messages in ("lightning.pytorch", "lightning.fabric.utilities.distributed"):
+        logging.getLogger(source_of_messages).setLevel(logging.WARNING)
+    logging.getLogger("ccvae.data").setLevel(logging.ERROR)  # warnings about data are printed with their description
+    settings = {"data": {"source": source, **asdict(data)}}
+    if resume:
+        check_resumable(out, settings | {"model": asdict(model), "training": asdict(training)})
+    elif first and not dry_run:
+        check_free(out)
+    dataset = open_data(source, data)
+    if first:
+        tell(description(dataset))
+    torch.manual_seed(training.seed)
+    # check_resumable has compared the classes that the run names with those given here
+    fresh = load(out, allow_class_paths=True) if resume else CCVAE(dataset.space, dataset.input_shape, model)
+    weight = classification_weight(fresh, training)
+    size = sum(parameter.numel() for parameter in fresh.parameters())
+    if first:
+        tell(f"model: {size:,} parameters, {fresh.config.latent_dim} latents; log q(y|x) weighs {weight:,.0f}")
+    if dry_run:
+        tell("dry run: nothing was written")
+        return
+    started = time.monotonic()
+    try:
+        fit(fresh, dataset, out, training, resume=resume, settings=settings, loggers=loggers(out, tensorboard))
+    except Interrupted as interrupt:
+        raise KeyboardInterrupt(str(interrupt)) from None
+    if not first:
+        exit_now()
+        return
+    tell(f"trained in {time.monotonic() - started:.0f} s; model, settings and metrics are in {out}")
+    if figures:
+        draw(out, dataset, allow_class_paths=True)
+    exit_now()
+
+
+def loggers(out: Path, tensorboard: bool) -> list[Any]:
+    """Lightning's TensorBoard logger, if requested."""
+    if not tensorboard:
+        return []
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    try:
+        return [TensorBoardLogger(out, name="tensorboard", version="")]
+    except ModuleNotFoundError:
+        raise ValueError("tensorboard: the package is not installed; run: pip install 'ccvae[log]'") from None
