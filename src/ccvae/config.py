@@ -7,15 +7,34 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
 from operator import ge, gt, le, lt
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 __all__ = ["READERS", "DataConfig", "EvaluationConfig", "ModelConfig", "TrainConfig", "check_input_shape"]
 
-NETWORKS = ("attentive", "conv", "paper", "resnet", "mlp")
-ESTIMATORS = ("exact", "paper")
-PRECISIONS = ("32-true", "64-true", "bf16-mixed", "16-mixed")
-READERS = ("avatars", "image_folder", "celeba", "chexpert", "fashion_mnist", "mnist", "digits", "table", "hugging_face")
+Network = Literal["auto", "attentive", "conv", "paper", "resnet", "mlp"]
+LikelihoodName = Literal["laplace", "normal", "bernoulli"]
+Estimator = Literal["exact", "paper"]
+Precision = Literal["32-true", "64-true", "bf16-mixed", "16-mixed"]
+Reader = Literal[
+    "auto", "avatars", "image_folder", "celeba", "chexpert", "fashion_mnist", "mnist", "digits", "table", "hugging_face"
+]  # fmt: skip
+NETWORKS: tuple[str, ...] = get_args(Network)[1:]
+READERS: tuple[str, ...] = get_args(Reader)[1:]
 
+WORDS: dict[Any, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    list: "a list",
+    dict: "a mapping of names to values",
+    type(None): "null",
+    Any: "any value",
+}
+"""Types of settings in words."""
+
+LARGEST_SEED = 2**31 - 1
 LARGEST_INPUT = 2**26
 """Elements of one input."""
 LONGEST_VALUE_SHOWN = 80
@@ -27,40 +46,40 @@ class ModelConfig:
     """Settings of a model.
 
     Args:
-        latent_dim: size of the whole latent vector: the labels' blocks, and the style that no label explains. 0 makes room
-            for the blocks and 32 dimensions of style.
-        block_dim: size of each label's block: one number for all labels, or numbers by label name (others then get the
-            smallest that fits). A categorical label of C classes gets C − 1 at least.
+        latent_dim: dimensions of the whole latent vector: the labels' blocks and the style. 0 chooses the blocks and 32
+            dimensions of style.
+        block_dim: dimensions of each label's block: one number for all labels, or numbers by label name (other labels then get
+            the smallest block possible). A categorical label of C classes gets at least C − 1.
         network: encoder and decoder: "attentive" for images (every label attends to where it shows, and paints maps of its
             own) and for vectors (labels and style have networks of their own); "conv", "paper" or "resnet" for images; "mlp"
             for vectors and small images; "auto" is conv for images and mlp for vectors.
         width: channels of the first convolution, or units of a hidden layer divided by eight.
         neutral_style: read the style from the input with all labels neutralised, so that how labels show is kept in their own
             blocks (see `ccvae.model.latent_model.LatentModel.passes`). None does so with the network "attentive".
-        encoder: your own encoder as "package.module:Class", called with the input shape and `2 * latent_dim`.
-        decoder: your own decoder as "package.module:Class", called with `latent_dim` and the output shape.
-        dropout: probability with which the encoder's last features are dropped in training.
+        encoder: your own encoder as "package.module:Class", an `nn.Module` that is created with the input shape and
+            `2 * latent_dim`. The module is imported, which runs its code.
+        decoder: your own decoder as "package.module:Class", created with `latent_dim` and the output shape.
+        dropout: dropout probability of the encoder's last features.
         likelihood: "laplace", "normal" or "bernoulli".
-        scale: the likelihood's scale, in the data's units; where learned, its first value. None is 0.1 for images, which lie in
-            [0, 1], and 1 for vectors; the paper has 1. A smaller one sharpens pictures and weighs the labels less.
+        scale: scale of the likelihood, in the data's units; its initial value if it is learned. None is 0.1 for images in
+            [0, 1] and 1 for vectors; the paper uses 1. A smaller scale gives sharper images and less weight to the labels.
         learn_scale: whether the scale is learned.
     """
 
     latent_dim: int = 0
     block_dim: int | dict[str, int] = 2
-    network: str = "auto"
+    network: Network = "auto"
     width: int = 32
     encoder: str | None = None
     decoder: str | None = None
     dropout: float = 0.3
-    likelihood: str = "laplace"
+    likelihood: LikelihoodName = "laplace"
     scale: float | None = None
     learn_scale: bool = False
     neutral_style: bool | None = None
 
     def __post_init__(self) -> None:
-        check_choice("network", self.network, ("auto", *NETWORKS))
-        check_choice("likelihood", self.likelihood, ("laplace", "normal", "bernoulli"))
+        check_types(self)
         check_whole("latent_dim", self.latent_dim, least=0)
         check_whole("width", self.width, least=1)
         check_range("dropout", self.dropout, least=0, below=1)
@@ -76,38 +95,38 @@ class TrainConfig:
     """Settings of training.
 
     Args:
-        epochs: passes over the training split (over its unlabelled rows, where some of each batch are labelled rows).
-        batch_size: rows a step, over all devices.
-        labelled_share: share of each batch drawn from rows that bear labels, where fewer of all rows do; None draws all alike.
-        balanced: draw labelled rows of rare values more often: with one label, all its values equally often. Probabilities
-            q(y|x) are then those of data in which they are.
-        learning_rate: highest learning rate of the networks (Adam with decoupled weight decay, one
-            cycle); networks without normalisation, such as "paper", want a tenth of it.
-        label_learning_rate: that of classifiers and conditional priors, as a multiple of `learning_rate`.
-        weight_decay: of the networks' weights.
+        epochs: passes over the training split (over its unlabelled rows if `labelled_share` applies).
+        batch_size: rows per step, over all devices.
+        labelled_share: minimum fraction of rows with labels in each batch; None samples all rows uniformly.
+        balanced: sample labelled rows of rare values more often; with one label, all its values equally often. The
+            probabilities q(y|x) then assume data in which these values are as frequent as in the batches.
+        learning_rate: peak learning rate of the networks (Adam with decoupled weight decay, one cycle). Networks without
+            normalisation, such as "paper", need about a tenth of the default.
+        label_learning_rate: learning rate of classifiers and conditional priors, as a multiple of `learning_rate`.
+        weight_decay: weight decay of the networks' weights.
         gradient_clip: largest norm of the gradient; 0 does not clip.
-        estimator: "exact", or "paper" to compare with the paper's importance-weighted one.
-        classification_weight: weight of log q(y|x) in what is maximised; 1 is the bound itself. None is 1 for the paper's
-            estimator, and for the exact one a tenth of the number of input elements over the likelihood's scale: the labels
-            then have a like say whatever the inputs' size and units.
-        intervention_weight: weight of how far the encoder misreads what interventions set (see
-        `ccvae.training.intervention_losses`): it makes
-            edits and conditions show, at the price of a few nats. 0 is the bound alone. None is 0 for the paper's estimator,
-            and for the exact one 0.07 % of the number of input elements over the likelihood's scale.
-        label_weights: further weights of log q(y|x) by label, such as of labels that matter more; 1 for those not named.
-        kl_weight: weight of all that is neither reconstruction nor classification; 1 is the bound itself.
-        elsewhere_weight: further weight of what is kept in the style, and in blocks of binary labels that do not hold. 1 is the
-            bound itself; above, how labels show moves into their own blocks, and pictures blur.
-        kl_warmup: share of all steps over which `kl_weight` grows from zero.
-        patience: epochs without a better validation bound after which training stops; 0 never stops early.
-        seed: of initial weights, batches and noise.
-        accelerator: as Lightning's: "auto", "cpu", "gpu", …
-        devices: as Lightning's: how many devices, or "auto".
-        num_nodes: how many machines.
-        strategy: as Lightning's: "auto", "ddp", …
-        precision: as Lightning's: "32-true", "64-true", "bf16-mixed" or "16-mixed"; label terms have single precision at least.
-        compile: compile networks and label terms by `torch.compile`: a minute or two before the first steps, and on a GPU far
-            fewer computations to start in each. Of several processes, whose networks exchange statistics, label terms only.
+        estimator: "exact", or "paper" for the paper's importance-weighted estimator.
+        classification_weight: weight of log q(y|x) in the objective; 1 is the bound itself. None is 1 for the paper's
+            estimator; for the exact one it is a tenth of the number of input elements divided by the likelihood's scale, so
+            that labels count the same for inputs of any size and units.
+        intervention_weight: weight of the intervention loss (see `ccvae.training.intervention_losses`): edits and conditions
+            become visible, at the cost of a few nats. 0 is the bound alone. None is 0 for the paper's estimator; for the exact
+            one it is 0.07 % of the number of input elements divided by the likelihood's scale.
+        label_weights: additional weights of log q(y|x) by label name; 1 for labels that are not named.
+        kl_weight: weight of all terms except reconstruction and classification; 1 is the bound itself.
+        elsewhere_weight: additional weight of the KL of the style, and of blocks of binary labels that are absent. 1 is the
+            bound itself; larger values move how labels show into their own blocks, and images blur.
+        kl_warmup: fraction of all steps over which `kl_weight` grows from zero.
+        patience: stop after this number of epochs without a better validation bound; 0 never stops early.
+        seed: seed of initial weights, batches and noise, from 0 to 2³¹ − 1.
+        accelerator: as in Lightning: "auto", "cpu", "gpu", …
+        devices: as in Lightning: number of devices, or "auto".
+        num_nodes: number of machines.
+        strategy: as in Lightning: "auto", "ddp", …
+        precision: as in Lightning; label terms use single precision at least.
+        compile: compile networks and label terms with `torch.compile`. It takes a minute or two before the first steps, and
+            saves many kernel launches per step on a GPU. With several processes, whose networks exchange statistics, only label
+            terms are compiled.
     """
 
     epochs: int = 12
@@ -118,7 +137,7 @@ class TrainConfig:
     label_learning_rate: float = 5.0
     weight_decay: float = 0.05
     gradient_clip: float = 0.0
-    estimator: str = "exact"
+    estimator: Estimator = "exact"
     classification_weight: float | None = None
     intervention_weight: float | None = None
     label_weights: dict[str, float] = field(default_factory=dict)
@@ -131,12 +150,11 @@ class TrainConfig:
     devices: int | str = "auto"
     num_nodes: int = 1
     strategy: str = "auto"
-    precision: str = "32-true"
+    precision: Precision = "32-true"
     compile: bool = False
 
     def __post_init__(self) -> None:
-        check_choice("estimator", self.estimator, ESTIMATORS)
-        check_choice("precision", self.precision, PRECISIONS)
+        check_types(self)
         check_whole("epochs", self.epochs, least=1)
         check_whole("batch_size", self.batch_size, least=2)
         if self.labelled_share is not None:
@@ -145,6 +163,8 @@ class TrainConfig:
         check_range("label_learning_rate", self.label_learning_rate, above=0)
         check_range("kl_warmup", self.kl_warmup, least=0, most=1)
         check_whole("patience", self.patience, least=0)
+        check_whole("num_nodes", self.num_nodes, least=1)
+        check_seed(self.seed)
         for name in ("weight_decay", "gradient_clip", "kl_weight"):
             check_range(name, getattr(self, name), least=0)
         check_range("elsewhere_weight", self.elsewhere_weight, least=1)
@@ -165,12 +185,12 @@ class DataConfig:
 
     Args:
         reader: how the source is read: "avatars", "image_folder", "celeba", "chexpert", "fashion_mnist", "mnist", "digits",
-            "table" or "hugging_face"; "auto" finds out.
+            "table" or "hugging_face"; "auto" recognises it.
         csv: CSV or Parquet table with the labels of a folder of images.
-        labels: label columns, as a list, or with commas between.
-        exclude: columns that are neither labels nor inputs, as a list, or with commas between.
-        kinds: "binary", "categorical" or "continuous" by label, for those not to be guessed.
-        missing_values: values that mean not observed, such as -1 or Unknown: one, several with commas between, or by label.
+        labels: label columns, as a list or separated by commas.
+        exclude: columns that are neither labels nor inputs, as a list or separated by commas.
+        kinds: "binary", "categorical" or "continuous" by label, for labels whose kind is not to be inferred.
+        missing_values: values that mean not observed, such as -1 or Unknown: one, several separated by commas, or by label.
         delimiter: what separates findings in cells such as Edema|Mass, each of which becomes a binary label.
         id_column: column that names the images or rows.
         size: height and width in pixels.
@@ -186,7 +206,7 @@ class DataConfig:
         options: further arguments of the reader, by name.
     """
 
-    reader: str = "auto"
+    reader: Reader = "auto"
     csv: str | None = None
     labels: list[str] | str | None = None
     exclude: list[str] | str | None = None
@@ -195,7 +215,7 @@ class DataConfig:
     delimiter: dict[str, str] | str | None = None
     id_column: str | None = None
     size: int | None = None
-    absent: str | None = None
+    absent: Literal["error", "ignore"] | None = None
     labelled: int | float | None = None
     labelled_per_class: int | None = None
     validation: int | float | None = None
@@ -206,7 +226,14 @@ class DataConfig:
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_choice("reader", self.reader, ("auto", *READERS))
+        check_types(self)
+        check_seed(self.seed)
+        for name in ("labelled", "validation", "test"):
+            if getattr(self, name) is not None:
+                check_range(name, getattr(self, name), least=0)
+        for name in ("size", "labelled_per_class"):
+            if getattr(self, name) is not None:
+                check_whole(name, getattr(self, name), least=1)
         if self.labelled is not None and self.labelled_per_class is not None:
             raise ValueError("labelled and labelled_per_class are both given; give one of them")
 
@@ -254,7 +281,8 @@ class EvaluationConfig:
         for setting in fields(self):
             if setting.name not in ("calibrate", "seed"):
                 check_whole(setting.name, getattr(self, setting.name), least=1 if setting.name == "evidence_samples" else 2)
-        check_whole("seed", self.seed, least=0)
+        check_types(self)
+        check_seed(self.seed)
 
 
 def check_input_shape(shape: Sequence[int]) -> tuple[int, ...]:
@@ -279,10 +307,52 @@ def first_of(value: object) -> str:
     return text if len(text) <= LONGEST_VALUE_SHOWN else f"{text[:LONGEST_VALUE_SHOWN]}…"
 
 
-def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    """Raise `ValueError` unless a setting is one of its choices."""
-    if value not in choices:
-        raise ValueError(f"{name}: expected one of {', '.join(choices)}, found {value!r}")
+def check_types(settings: Any) -> None:
+    """Raise `ValueError` unless settings have the types of their fields; numbers are checked where their ranges are known."""
+    hints = get_type_hints(type(settings))
+    for setting in fields(settings):
+        value, expected = getattr(settings, setting.name), alternatives(hints[setting.name])
+        if not any(matches(value, kind) for kind in expected):
+            raise ValueError(f"{setting.name}: expected {' or '.join(in_words(expected))}, found {first_of(value)}")
+
+
+def alternatives(hint: Any) -> list[Any]:
+    """The types that a type hint allows: those of a union, and the values of literals."""
+    if get_origin(hint) in (Union, UnionType, Literal):
+        return [kind for part in get_args(hint) for kind in alternatives(part)]
+    return [hint]
+
+
+def matches(value: Any, kind: Any) -> bool:
+    """Whether a value has a type of a field; whatever stands for a number is left to the checks of its range."""
+    if isinstance(kind, str):
+        return isinstance(value, str) and value == kind
+    origin = get_origin(kind)
+    if origin is dict:
+        inner = alternatives(get_args(kind)[1])
+        return isinstance(value, Mapping) and all(
+            isinstance(name, str) and any(matches(part, kind) for kind in inner) for name, part in value.items()
+        )
+    if origin is list:
+        inner = alternatives(get_args(kind)[0])
+        return isinstance(value, list | tuple) and all(any(matches(part, kind) for kind in inner) for part in value)
+    if kind in (int, float):
+        return not isinstance(value, Mapping | list | tuple | None)
+    return kind is Any or isinstance(value, kind)
+
+
+def in_words(kinds: list[Any]) -> list[str]:
+    """Types in words; the values of literals together."""
+    values = [kind for kind in kinds if isinstance(kind, str)]
+    words = [f"one of {', '.join(values)}"] if values else []
+    return words + [WORDS[get_origin(kind) or kind] for kind in kinds if not isinstance(kind, str)]
+
+
+def check_seed(seed: int) -> None:
+    """Raise `ValueError` unless a seed is a whole number that all random number generators take."""
+    check_whole("seed", seed, least=0)
+    if seed > LARGEST_SEED:
+        raise ValueError(f"seed: expected a whole number, at most {LARGEST_SEED}, found {first_of(seed)}")
 
 
 def check_range(

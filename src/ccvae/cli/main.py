@@ -27,10 +27,15 @@ VERBS: dict[str, Callable[..., int | None]] = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0, 1 after a check that found problems, 2 for what the user can mend, 130
-    after Ctrl-C.
+    """Run the command line.
+
+    Args:
+        arguments: what follows `ccvae`; those of this process if not given.
+
+    Returns:
+        The exit code: 0; 1 after `data check` found problems; 2 for an error that the user can fix; 130 after Ctrl-C.
     """
-    if arguments is None:  # the process is this command's own
+    if arguments is None:  # the process belongs to this command
         keep_memory()
         arguments = sys.argv[1:]
     verb = next((verb for verb in VERBS if arguments[: len(verb.split())] == verb.split()), None)
@@ -40,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         (sys.stdout if asked_for_help else sys.stderr).write(complaint + overview())
         return 0 if asked_for_help else 2
     try:
-        # only the verb at hand is made a parser: all of them would take seconds
+        # a parser is made for this command only: parsers for all of them would take seconds
         code = VERBS[verb](**parsed_arguments(verb, VERBS[verb], arguments[len(verb.split()) :]))
     except (ValueError, OSError) as error:
         sys.stderr.write(f"ccvae {verb}: error: {error}\n")
@@ -52,18 +57,18 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def overview() -> str:
-    """What the command line can do."""
+    """Text of `ccvae --help`: the commands, with the first line of their docstrings."""
     width = max(map(len, VERBS)) + 2
     lines = [f"  {verb:{width}}{(function.__doc__ or '').splitlines()[0]}" for verb, function in VERBS.items()]
     return "\n".join(
         [
-            "usage: ccvae COMMAND [ARGUMENTS]   (ccvae COMMAND --help tells its arguments)",
+            "usage: ccvae COMMAND [ARGUMENTS]   (ccvae COMMAND --help shows its arguments)",
             "",
-            "Semi-supervised VAEs that capture how a label shows: classify, generate, intervene, transfer.",
+            "Semi-supervised VAEs that capture how labels show: classify, generate, intervene, transfer.",
             "",
             *lines,
             "",
-            "Begin with:  ccvae train avatars",
+            "Start with:  ccvae train avatars",
             "",
         ]
     )

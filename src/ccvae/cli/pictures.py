@@ -227,7 +227,7 @@ def write_each(folder: Path, pictures: "Tensor", first: int = 0) -> None:
     if pictures.ndim != 4:
         raise ValueError("the model's inputs are vectors; only models of images make pictures")
     for number, pixels in enumerate(pictures.cpu(), first):
-        with writing(folder / f"{number:04d}.png") as path:
+        with writing(folder / f"{number:04d}.png", durable=False) as path:
             picture_of(pixels).save(path, format="PNG")
 
 

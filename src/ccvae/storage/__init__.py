@@ -1,1 +1,1 @@
-"""Files that survive a crash: atomic writes, a cache that is built once, and the run folder."""
+"""Files that survive a crash: atomic writes, folders that are built once, and the run folder."""

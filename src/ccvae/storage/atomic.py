@@ -1,25 +1,114 @@
-"""Atomic writes: a temporary file beside the path to write, then a rename."""
+"""Atomic writes: a temporary file beside the path to write, flushed to disk, then renamed."""
 
 from __future__ import annotations
 
+import errno
 import os
+import platform
+import re
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["writing"]
+__all__ = ["check_space", "flush", "machine_name", "writing"]
+
+PARTIAL = re.compile(r"\..+\.(?P<machine>[A-Za-z0-9-]*)\.(?P<process>\d+)\.partial")
+"""Names of temporary files: the file that is written, and the machine and process that write it."""
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+LITTLE_SPACE = 2**16
+"""Free bytes below which a writer's error without a reason is taken for a full disk."""
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[Path]:
+def writing(path: Path, *, size: int | None = None, durable: bool = True) -> Iterator[Path]:
     """Temporary path beside `path`, renamed to it when the block ends without an error.
 
-    The parent folder is made if it does not exist. After an error the temporary file is removed and `path` is unchanged.
+    At any moment, and after a power cut, `path` is either the old file or the new one, whole. The temporary file is in the same
+    folder, so the rename never crosses file systems. The folder is created if it does not exist. After an error, the temporary
+    file is removed and `path` is unchanged. Temporary files that killed processes left in the folder are removed.
+
+    Args:
+        path: the file to write.
+        size: number of bytes that will be written, if known: checked against the free space first.
+        durable: flush to disk before and after the rename. Without it, writing many small files is faster, but a power cut may
+            lose the last ones.
+
+    Raises:
+        OSError: the file cannot be written; if space is missing, the message says how much.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    if durable:
+        remove_abandoned(path.parent)
+    if size is not None:
+        check_space(path, size)
+    partial = path.with_name(f".{path.name}.{machine_name()}.{os.getpid()}.partial")
     try:
-        yield beside
-        beside.replace(path)
+        yield partial
+        if durable:
+            flush(partial)
+        partial.replace(path)
+        if durable:
+            flush(path.parent)
+    except (OSError, RuntimeError) as error:
+        free = shutil.disk_usage(path.parent).free
+        full = error.errno in NO_SPACE if isinstance(error, OSError) else free < LITTLE_SPACE  # torch.save gives no reason
+        if not full:
+            raise
+        written = partial.stat().st_size if partial.exists() else 0
+        needed = f"it needs {size:,} bytes" if size is not None else f"it failed after {written:,} bytes"
+        raise OSError(errno.ENOSPC, f"no space to write {path}: {needed}; free some space, or write elsewhere") from None
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def check_space(path: Path, size: int) -> None:
+    """Raise `OSError` if the disk of a path, whose folder exists, has less than `size` bytes left."""
+    free = shutil.disk_usage(path.parent).free
+    if size > free:
+        raise OSError(
+            errno.ENOSPC,
+            f"no space to write {path}: it needs {size:,} bytes, and {free:,} are free; free some, or write elsewhere",
+        )
+
+
+def flush(path: Path) -> None:
+    """Flush a file or a folder's list of files to disk."""
+    if path.is_dir() and os.name == "nt":  # Windows cannot open folders, and keeps their lists by itself
+        return
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems cannot flush folders
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def machine_name() -> str:
+    """This machine's name, as file names may have it: process numbers differ only within one machine."""
+    return re.sub(r"[^A-Za-z0-9-]", "-", platform.node())
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove temporary files in a folder whose processes, of this machine, do not run any more."""
+    for entry in os.scandir(folder):
+        found = PARTIAL.fullmatch(entry.name)
+        if found and found["machine"] == machine_name() and not runs(int(found["process"])):
+            with suppress(OSError):
+                Path(entry.path).unlink()
+
+
+def runs(process: int) -> bool:
+    """Whether a process of this machine runs; always true on Windows, where asking is not safe."""
+    if os.name == "nt":
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # it belongs to another user, or the number is none of a process
+        return True
+    return True

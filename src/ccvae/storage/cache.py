@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import re
 import secrets
 import shutil
@@ -14,36 +13,38 @@ from pathlib import Path
 import platformdirs
 from filelock import FileLock
 
+from ccvae.storage.atomic import flush, machine_name
+
 __all__ = ["built_once", "cache_root"]
 
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 
 
 def cache_root() -> Path:
-    """Folder of everything cached: the one that the environment variable CCVAE_CACHE names, else the user's cache folder."""
+    """The cache folder: the environment variable CCVAE_CACHE, or else the user's cache folder of the operating system."""
     chosen = os.environ.get("CCVAE_CACHE")
     return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("ccvae", appauthor=False)
 
 
 def built_once(name: str, build: Callable[[Path], None], *, resumable: bool = False) -> Path:
-    """A cached folder, built first if it is not there yet.
+    """A cached folder, built on first use.
 
-    The folder takes its name only when it is whole, so neither an error nor a crash leaves half of one. When several
-    processes want the same folder at once, one builds it and the others wait. `build` must neither ask for the same name
-    nor start a process that does.
+    The folder is built under another name and renamed when it is complete, so neither an error nor a crash leaves half of
+    one. If several processes ask for the same folder, one builds it and the others wait. `build` must not ask for the same
+    name, nor start a process that does.
 
     Args:
-        name: the folder's name; it should change with all that the content depends on.
-        build: fills the folder that it is given.
-        resumable: whether that folder may hold what an interrupted build left, for `build` to go on from; an error that
-            `build` raises still leaves nothing. Else the folder is empty.
+        name: name of the folder; it must change with everything that the content depends on.
+        build: function that fills the folder that it is given.
+        resumable: whether `build` can continue from what an interrupted build left in the folder. Otherwise the folder is
+            empty. An error raised by `build` always removes the folder.
 
     Returns:
         The folder, `cache_root() / name`.
 
     Raises:
-        ValueError: the name is not one of a plain folder.
-        OSError: the cache cannot be written to.
+        ValueError: the name is not a plain file name.
+        OSError: the cache cannot be written.
     """
     if not PLAIN_NAME.fullmatch(name):
         raise ValueError(f"name of a cached folder: expected letters, digits, dots, dashes and pluses, found {name!r}")
@@ -54,9 +55,9 @@ def built_once(name: str, build: Callable[[Path], None], *, resumable: bool = Fa
         if folder.is_dir():
             return folder
         if resumable:
-            machine = re.sub(r"[^A-Za-z0-9-]", "-", platform.node())  # the lock may not hold for others that share the disk
-            return finished(folder, folder.parent / f".{name}.{machine}.unfinished", build)
-        for stale in folder.parent.glob(f".{name}.*.building"):  # the lock is ours, so whoever left these is gone
+            # named by machine, since machines that share the disk may not share the lock
+            return finished(folder, folder.parent / f".{name}.{machine_name()}.unfinished", build)
+        for stale in folder.parent.glob(f".{name}.*.building"):  # left by processes that died, since this one has the lock
             shutil.rmtree(stale)
         fresh = folder.parent / f".{name}.{secrets.token_hex(4)}.building"
         try:
@@ -66,43 +67,37 @@ def built_once(name: str, build: Callable[[Path], None], *, resumable: bool = Fa
 
 
 def finished(folder: Path, fresh: Path, build: Callable[[Path], None]) -> Path:
-    """A cached folder, built in a fresh one, or in one that an interrupted build left."""
+    """Build a cached folder in a fresh one, or in one that an interrupted build left, and rename it."""
     fresh.mkdir(exist_ok=True)
     try:
         build(fresh)
-        put_on_disk(fresh)
+        for file in fresh.rglob("*"):
+            flush(file)
         rename_unless_there(fresh, folder)
     except Exception:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
-    shutil.rmtree(fresh, ignore_errors=True)  # there still, if another machine was faster
+    shutil.rmtree(fresh, ignore_errors=True)  # it still exists if another machine was faster
     return folder
 
 
 def lock(folder: Path) -> AbstractContextManager[object]:
-    """Lock of a cached folder, taken; the system frees it when its holder dies."""
+    """Acquire the lock of a cached folder; the operating system releases it when the process ends."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         return FileLock(folder.parent / f".{folder.name}.lock").acquire()
     except OSError as error:
         raise OSError(
             f"cannot write to the cache folder {folder.parent} ({error}); "
-            f"name another one in the environment variable CCVAE_CACHE"
+            f"set the environment variable CCVAE_CACHE to another folder"
         ) from error
 
 
-def put_on_disk(folder: Path) -> None:
-    """Flush a folder's files to the disk, so that a power cut after the renaming finds them whole."""
-    for file in folder.rglob("*"):
-        if file.is_file():
-            with file.open("r+b") as opened:
-                os.fsync(opened.fileno())
-
-
 def rename_unless_there(fresh: Path, folder: Path) -> None:
-    """Give a fresh folder its name, unless another machine that shares the disk but not the lock was faster."""
+    """Rename a fresh folder, unless another machine that shares the disk but not the lock was faster."""
     try:
         fresh.rename(folder)
+        flush(folder.parent)
     except OSError:
         if not folder.is_dir():
             raise

@@ -47,12 +47,12 @@ __all__ = [
 
 RESUMABLE_CHANGES = ("accelerator", "devices", "num_nodes", "strategy", "compile")
 RESOLVED = (("latent_dim", 0),)
-"""Settings that mean "choose for me": the run folder names what was chosen."""
+"""Settings for which the run folder has the value that was chosen instead."""
 CONFIG, LABELS, WEIGHTS, CALIBRATION = "config.yaml", "labels.json", "model.safetensors", "calibration.json"
 
 
 def write_settings(folder: Path, sections: Mapping[str, Any]) -> None:
-    """Write sections of `config.yaml`; the others already there stay, and the version of this package is added."""
+    """Write sections of `config.yaml` and the version of this package; other sections in the file are kept."""
     known = read_settings(folder) if (folder / CONFIG).exists() else {}
     with writing(folder / CONFIG) as path:
         path.write_text(yaml.safe_dump({**known, "ccvae": version("ccvae"), **sections}, sort_keys=False), encoding="utf-8")
@@ -62,7 +62,7 @@ def read_settings(folder: str | Path) -> dict[str, Any]:
     """Sections of a run folder's `config.yaml`; raises `ValueError` if the file is missing or is not a mapping."""
     path = Path(folder) / CONFIG
     if not path.exists():
-        raise ValueError(f"{folder} is no run folder: it has no {CONFIG}; name the folder that training wrote")
+        raise ValueError(f"{folder} is no run folder: it has no {CONFIG}; give the folder that training wrote")
     settings = parse_yaml(text_of(path), str(path))
     if not isinstance(settings, dict):
         raise ValueError(f"{path}: expected sections such as model and training, found {type(settings).__name__}")
@@ -82,8 +82,9 @@ def read_labels(folder: Path) -> LabelSpace:
 
 def write_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
     """Write `model.safetensors`."""
-    with writing(folder / WEIGHTS) as path:
-        path.write_bytes(to_bytes({name: tensor.contiguous().cpu() for name, tensor in weights.items()}))
+    content = to_bytes({name: tensor.contiguous().cpu() for name, tensor in weights.items()})
+    with writing(folder / WEIGHTS, size=len(content)) as path:
+        path.write_bytes(content)
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
@@ -111,18 +112,18 @@ def present(folder: Path, name: str) -> Path:
     """Path of a file in a run folder; raises `ValueError` if it does not exist."""
     path = folder / name
     if not path.exists():
-        raise ValueError(f"{folder} has no {name}; training has not finished writing it, or this is another kind of folder")
+        raise ValueError(f"{folder} has no {name}; training did not finish writing it, or this is another kind of folder")
     return path
 
 
 def check_free(folder: Path) -> None:
-    """Raise `ValueError` if a folder holds what a training run wrote."""
+    """Raise `ValueError` if a folder contains a training run."""
     if (folder / "checkpoints").exists() or (folder / "metrics.csv").exists():
-        raise ValueError(f"out: {folder} already holds a run; choose another folder, delete it, or go on with resume")
+        raise ValueError(f"out: {folder} already contains a run; choose another folder, delete it, or continue with resume")
 
 
 def check_resumable(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Raise `ValueError` unless a run folder was written with the same settings: resumed training must be the same training."""
+    """Raise `ValueError` unless a run folder has the same settings: resumed training must be the same training."""
     known = read_settings(folder)
     changed = [
         f"{section}.{name} (was {known.get(section, {}).get(name)!r}, now {value!r})"
@@ -131,4 +132,4 @@ def check_resumable(folder: Path, settings: Mapping[str, Any]) -> None:
         if known.get(section, {}).get(name) != value and name not in RESUMABLE_CHANGES and (name, value) not in RESOLVED
     ]
     if changed:
-        raise ValueError(f"resume: {folder} was trained with other settings: {'; '.join(changed)}; give the same")
+        raise ValueError(f"resume: {folder} was trained with other settings: {'; '.join(changed)}; use the same settings")
