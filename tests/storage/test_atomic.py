@@ -27,7 +27,8 @@ def dead_process():
 def test_file_and_folder_are_flushed_around_the_rename(tmp_path, monkeypatch):
     done = []
     monkeypatch.setattr(os, "fsync", lambda descriptor: done.append(Path(f"/proc/self/fd/{descriptor}").resolve()))
-    monkeypatch.setattr(Path, "replace", lambda self, target: done.append("renamed") or os.replace(self, target))
+    replace = Path.replace
+    monkeypatch.setattr(Path, "replace", lambda self, target: done.append("renamed") or replace(self, target))
     with writing(tmp_path / "file") as partial:
         partial.write_text("content")
     assert done == [partial, "renamed", tmp_path]
