@@ -17,8 +17,8 @@ import torch
 
 from ccvae.data import avatars
 from ccvae.evaluation import evaluate_run
-from ccvae.evaluation.compare import comparison, read_metrics
-from ccvae.evaluation.summary import find
+from ccvae.evaluation.compare import comparison
+from ccvae.evaluation.results import find, read_metrics
 from ccvae.model.ccvae import CCVAE
 from ccvae.training.fit import fit
 

@@ -213,7 +213,7 @@ def measurements_with_truth():
     from toy_pictures import LABELS, NAMES, SIZE, ReadsPixels, as_pictures, random_recipe, toy_data
 
     class Decoder(nn.Module):
-        """Any latents become a picture that the judge can read."""
+        """Any latents become a picture that the oracle can read."""
 
         def forward(self, z):
             return as_pictures(random_recipe(np.random.default_rng(int(row.abs().sum() * 1000))) for row in z)
@@ -223,7 +223,7 @@ def measurements_with_truth():
     encoder = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIZE * SIZE, 2 * latents))
     model = ccvae.CCVAE.for_data(data, encoder=encoder, decoder=Decoder(), latent_dim=latents)
     config = ccvae.evaluation.EvaluationConfig(**COUNTS)
-    found = ccvae.evaluation.evaluate(model, data, config=config, judge=ReadsPixels(), progress=False)
+    found = ccvae.evaluation.evaluate(model, data, config=config, oracle=ReadsPixels(), progress=False)
     together = dict.fromkeys(LABELS, "<label>") | dict.fromkeys(NAMES, "<variant>")
     return {
         "metrics.json with truth": paths(found, together),

@@ -12,7 +12,7 @@ import torch
 
 from ccvae.data.dataset import Dataset, Truth
 from ccvae.data.splits import split_rows
-from ccvae.evaluation.oracle.predictions import Opinion
+from ccvae.evaluation.oracle.predictions import Predictions
 from ccvae.labels import Binary, LabelSpace
 
 SIZE, PATCH, VARIANTS = 12, 4, 4
@@ -110,13 +110,13 @@ def as_pictures(recipes) -> torch.Tensor:
 
 
 class ReadsPixels:
-    """A judge that is never wrong."""
+    """A oracle that is never wrong."""
 
-    def look(self, pictures):
+    def predict(self, pictures):
         recipes = [read_recipe(picture) for picture in pictures]
         values = np.array([recipe.values for recipe in recipes])
         ready = np.array([recipe.ready for recipe in recipes])
-        return Opinion(
+        return Predictions(
             values={label: np.eye(2)[values[:, place]] for place, label in enumerate(LABELS)},
             variants={label: np.eye(VARIANTS)[ready[:, place]] for place, label in enumerate(LABELS)},
             features=pictures.flatten(1).numpy().astype(float),

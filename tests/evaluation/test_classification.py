@@ -1,4 +1,4 @@
-"""Classification: what is known of perfect, ignorant and over-sure predictions, and scikit-learn as another opinion."""
+"""Classification: what is known of perfect, ignorant and over-sure predictions, and scikit-learn as another predictions."""
 
 import math
 

@@ -13,12 +13,12 @@ import torch
 from ccvae.data.dataset import Dataset
 from ccvae.data.splits import split_rows
 from ccvae.evaluation import EvaluationConfig, compare_runs, evaluate, evaluate_run
-from ccvae.evaluation.evaluate import FORM
 from ccvae.evaluation.oracle.oracle import OracleConfig, trained_oracle
 from ccvae.evaluation.page import write_evaluation
+from ccvae.evaluation.results import FORM, find
 from ccvae.evaluation.samples import sample_of
 from ccvae.evaluation.sections import COSTLIEST_FIRST, Evaluation
-from ccvae.evaluation.summary import MEASURES, find
+from ccvae.evaluation.summary import METRICS
 from ccvae.labels import Binary, Continuous, LabelSpace
 from ccvae.model.ccvae import CCVAE
 from toy_pictures import LABELS, IgnoresLabels, PaintsTruth, ReadsPixels, toy_data
@@ -44,7 +44,7 @@ def numbers(results):
 
 
 def test_a_model_that_paints_the_truth(toys):
-    results = evaluate(PaintsTruth(toys), toys, config=SMALL, judge=ReadsPixels(), progress=False)
+    results = evaluate(PaintsTruth(toys), toys, config=SMALL, oracle=ReadsPixels(), progress=False)
     found = numbers(results)
     for path in (
         "oracle.mean.accuracy",
@@ -70,7 +70,7 @@ def test_a_model_that_paints_the_truth(toys):
 
 
 def test_a_model_that_ignores_labels(toys):
-    found = numbers(evaluate(IgnoresLabels(toys), toys, config=SMALL, judge=ReadsPixels(), progress=False))
+    found = numbers(evaluate(IgnoresLabels(toys), toys, config=SMALL, oracle=ReadsPixels(), progress=False))
     assert found["interventions.flip.mean.success"] == 0
     assert found["counterfactuals.interventions.mean.nearest.inside.relative"] == 1
     assert found["characteristics.transfers.mean.recognised"] == 0
@@ -82,10 +82,12 @@ def test_a_classifier_alone(toys):
         space = toys.space
 
         def predict_proba(self, images):
-            opinion = ReadsPixels().look(images)
-            return pd.DataFrame({f"{label}={value}": opinion.values[label][:, value] for label in LABELS for value in (0, 1)})
+            predictions = ReadsPixels().predict(images)
+            return pd.DataFrame(
+                {f"{label}={value}": predictions.values[label][:, value] for label in LABELS for value in (0, 1)}
+            )
 
-    results = evaluate(Perfect(), toys, config=SMALL, judge=ReadsPixels(), progress=False)
+    results = evaluate(Perfect(), toys, config=SMALL, oracle=ReadsPixels(), progress=False)
     assert numbers(results)["classification.mean.accuracy"] == 1
     assert results["skipped"]["generation"] == "the model cannot reconstruct, generate, intervene, traverse, transfer"
 
@@ -97,7 +99,7 @@ def test_a_run_with_all_kinds_of_labels(trained, data, tmp_path):
     assert json.loads((run / "metrics.json").read_text()) == results
     assert results["form"] == FORM
     assert set(results["skipped"]) == {"counterfactuals", "characteristics"}
-    assert "for data that a program draws" in results["skipped"]["counterfactuals"]
+    assert "only rendered data have it" in results["skipped"]["counterfactuals"]
     found = numbers(results)
     assert found["interventions.flip.mean.success"] > 0.6
     assert found["classification.mean.accuracy"] > 0.8
@@ -108,8 +110,8 @@ def test_a_run_with_all_kinds_of_labels(trained, data, tmp_path):
 
     page = unescape((run / "evaluation.html").read_text())
     assert "What a change of one label changes" in page
-    said = f"it reads {results['oracle']['mean']['accuracy']['value']:.1%} of the labels of real inputs rightly"
-    assert page.count(said) > 3, "with all that rests on the oracle"
+    note = f"it predicts {results['oracle']['mean']['accuracy']['value']:.1%} of the labels of real inputs correctly"
+    assert page.count(note) > 3, "beside all numbers that depend on the oracle"
     assert "of the training labels that the oracle learned from are unknown" in page
     assert "Not measured: counterfactuals" in page
     for row in results["summary"]:
@@ -156,7 +158,7 @@ def test_results_are_the_same_again(toys):
             PaintsTruth(toys),
             toys,
             config=SMALL,
-            judge=trained_oracle(toys, OracleConfig(epochs=1, least_steps=0)),
+            oracle=trained_oracle(toys, OracleConfig(epochs=1, least_steps=0)),
             progress=False,
         )
         for _ in range(2)
@@ -171,8 +173,8 @@ def test_every_section_has_its_turn(toys):
 
 
 def test_every_measure_says_what_it_is():
-    assert len({measure.path for measure in MEASURES}) == len({(measure.group, measure.title) for measure in MEASURES})
-    for measure in MEASURES:
+    assert len({measure.path for measure in METRICS}) == len({(measure.group, measure.title) for measure in METRICS})
+    for measure in METRICS:
         assert measure.meaning
         assert measure.better in ("higher", "lower", "beaten", "as it is")
 
@@ -183,7 +185,7 @@ def runs(toys, tmp_path):
     for model in (PaintsTruth(toys), IgnoresLabels(toys)):
         folder = tmp_path / type(model).__name__
         folder.mkdir()
-        results = evaluate(model, toys, config=SMALL, judge=ReadsPixels(), progress=False)
+        results = evaluate(model, toys, config=SMALL, oracle=ReadsPixels(), progress=False)
         (folder / "metrics.json").write_text(json.dumps(results))
         folders.append(folder)
     return folders
@@ -209,7 +211,7 @@ def test_runs_that_cannot_be_compared(runs, tmp_path):
     with pytest.raises(ValueError, match="measured on split validation"):
         compare_runs(runs)
     path.write_text(json.dumps({**metrics, "form": 0}))
-    with pytest.raises(ValueError, match="of a form that this version does not know"):
+    with pytest.raises(ValueError, match="has an unknown format"):
         compare_runs(runs)
     path.write_text("{")
     with pytest.raises(ValueError, match="is not JSON"):

@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from ccvae.config import ModelConfig
-from ccvae.evaluation.metrics.disentanglement import leakage, self_consistency, variant_reading
-from ccvae.evaluation.metrics.probes import Question, read
+from ccvae.evaluation.metrics.disentanglement import leakage, variant_reading
+from ccvae.evaluation.metrics.probes import Probe, fit_probes
+from ccvae.evaluation.metrics.self_consistency import self_consistency
 from ccvae.evaluation.samples import sample_of
 from ccvae.labels import Binary, Categorical, Continuous, LabelSpace
 from ccvae.model.ccvae import CCVAE
@@ -98,14 +99,14 @@ def test_only_known_answers_are_learned_from():
     inputs, asked = (generator.normal(size=(count, 3)) for count in (1500, 400))
     quarter = np.searchsorted([-0.67, 0, 0.67], inputs[:, 1])
     unknown = np.where(generator.random(1500) < 0.5, -1, (inputs[:, 0] > 0).astype(int))
-    questions = [Question(np.array([1]), quarter, 4), Question(np.array([0]), unknown, 2), Question(np.array([2]), unknown, 2)]
-    first, second, third = read(questions, inputs, asked)
+    questions = [Probe(np.array([1]), quarter, 4), Probe(np.array([0]), unknown, 2), Probe(np.array([2]), unknown, 2)]
+    first, second, third = fit_probes(questions, inputs, asked)
     assert first.shape == (400, 4)
     np.testing.assert_allclose(first.sum(1), 1, rtol=1e-5)
     assert (first.argmax(1) == np.searchsorted([-0.67, 0, 0.67], asked[:, 1])).mean() > 0.9
     assert (second.argmax(1) == (asked[:, 0] > 0)).mean() > 0.95
     assert (third.argmax(1) == (asked[:, 0] > 0)).mean() < 0.65
-    assert read([], inputs, asked) == []
+    assert fit_probes([], inputs, asked) == []
 
 
 def test_self_consistency():

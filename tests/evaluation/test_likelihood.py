@@ -8,7 +8,8 @@ import torch
 from torch.distributions import Normal
 
 from brute_force import dense_log_evidence, tiny_model
-from ccvae.evaluation.metrics.likelihood import bound_terms, latent_use, log_evidence, log_prior, reconstruction_error
+from ccvae.evaluation.metrics.latent_usage import latent_usage
+from ccvae.evaluation.metrics.likelihood import bound_terms, log_evidence, log_prior, reconstruction_error
 from ccvae.model.bound import bound
 
 NAN = float("nan")
@@ -112,7 +113,7 @@ def test_collapsed_blocks_are_named():
         model.encoder.affine.weight[[0, size]] = 0.0
         model.encoder.affine.bias[0], model.encoder.affine.bias[size] = 0.0, math.log(math.expm1(1))
         model.encoder.affine.weight[1], model.encoder.affine.bias[size + 1] = 3.0, -2.0
-    found = latent_use(model, x)
+    found = latent_usage(model, x)
     assert found["collapsed"] == ["binary"]
     assert found["blocks"]["binary"]["kl"].value == pytest.approx(0, abs=1e-6)
     assert found["blocks"]["binary"]["active"] == 0

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ccvae.evaluation.oracle.oracle import Oracle, OracleConfig, fingerprint, known_labels, network, trained_oracle
-from ccvae.evaluation.oracle.predictions import Opinion, agrees, difference
+from ccvae.evaluation.oracle.oracle import OracleConfig, OracleNetwork, fingerprint, known_labels, network, trained_oracle
+from ccvae.evaluation.oracle.predictions import Predictions, matches, prediction_change
 from ccvae.labels import Binary, Categorical, Continuous
 from toy_pictures import LABELS, ReadsPixels, toy_data
 
@@ -32,14 +32,14 @@ def toys():
 def test_it_reads_labels_and_variants(toys):
     oracle = trained_oracle(toys, QUICK)
     x = toys.tensor("test")
-    opinion, truth = oracle.look(x), ReadsPixels().look(x)
+    predictions, truth = oracle.predict(x), ReadsPixels().predict(x)
     for label in LABELS:
-        assert (opinion.says(label) == truth.says(label)).mean() > 0.95
-        holds = truth.says(label) == 1
-        assert (opinion.variant(label) == truth.variant(label))[holds].mean() > 0.9
-        np.testing.assert_allclose(opinion.values[label].sum(1), 1, rtol=1e-5)
-    assert opinion.features.shape == (len(x), 256)
-    np.testing.assert_array_equal(opinion.rows(slice(2, 4)).features, opinion.features[2:4])
+        assert (predictions.value(label) == truth.value(label)).mean() > 0.95
+        holds = truth.value(label) == 1
+        assert (predictions.variant(label) == truth.variant(label))[holds].mean() > 0.9
+        np.testing.assert_allclose(predictions.values[label].sum(1), 1, rtol=1e-5)
+    assert predictions.features.shape == (len(x), 256)
+    np.testing.assert_array_equal(predictions.rows(slice(2, 4)).features, predictions.features[2:4])
 
 
 def test_it_is_kept(toys, cache, monkeypatch):
@@ -51,7 +51,7 @@ def test_it_is_kept(toys, cache, monkeypatch):
     monkeypatch.setattr("ccvae.evaluation.oracle.oracle.train", never)
     again = trained_oracle(toys, QUICK)
     x = toys.tensor("test")
-    np.testing.assert_array_equal(first.look(x).features, again.look(x).features)
+    np.testing.assert_array_equal(first.predict(x).features, again.predict(x).features)
     assert any(path.name.startswith("oracle-") for path in cache.iterdir())
 
 
@@ -83,14 +83,14 @@ def test_other_rows_or_settings_make_another_one(toys):
 def test_all_kinds_of_labels(data):
     oracle = trained_oracle(data, replace(QUICK, epochs=20))
     rows = data.splits["test"]
-    opinion = oracle.look(data.tensor(rows))
+    predictions = oracle.predict(data.tensor(rows))
     y = data.labels[rows]
     for column, label in enumerate(data.space):
         known = ~np.isnan(y[:, column])
-        assert agrees(label, opinion, y[:, column])[known].mean() > 0.8
-    assert opinion.values["corner"].shape == (len(rows), 3)
-    assert opinion.values["side"].shape == (len(rows), 1)
-    assert not opinion.variants
+        assert matches(label, predictions, y[:, column])[known].mean() > 0.8
+    assert predictions.values["corner"].shape == (len(rows), 3)
+    assert predictions.values["side"].shape == (len(rows), 1)
+    assert not predictions.variants
 
 
 @pytest.mark.parametrize("shape", [(7,), (1, 8, 8), (3, 12, 20), (1, 28, 28), (3, 64, 64)])
@@ -100,23 +100,25 @@ def test_networks_take_inputs_of_all_shapes(shape):
 
 
 def test_it_stays_in_training_mode_if_it_was(toys):
-    oracle = Oracle(toys.space, toys.input_shape, None, 8)
+    oracle = OracleNetwork(toys.space, toys.input_shape, None, 8)
     oracle.train()
-    oracle.look(toys.tensor(slice(2)))
+    oracle.predict(toys.tensor(slice(2)))
     assert oracle.training
 
 
-def test_agreement_and_difference():
-    def opinion(on, kind, number):
-        return Opinion({"a": np.array([[1 - on, on]]), "k": np.array([kind]), "n": np.array([[number]])}, {}, np.zeros((1, 2)))
+def test_matches_and_changes():
+    def predictions(on, kind, number):
+        return Predictions(
+            {"a": np.array([[1 - on, on]]), "k": np.array([kind]), "n": np.array([[number]])}, {}, np.zeros((1, 2))
+        )
 
-    before, after = opinion(0.1, [0.2, 0.3, 0.5], 4.0), opinion(0.7, [0.5, 0.3, 0.2], 7.0)
+    before, after = predictions(0.1, [0.2, 0.3, 0.5], 4.0), predictions(0.7, [0.5, 0.3, 0.2], 7.0)
     binary, kind, number = Binary("a"), Categorical("k", (1, 2, 3)), Continuous("n", 0.0, 2.0)
-    assert difference(binary, before, after) == pytest.approx([0.6])
-    assert difference(kind, before, after) == pytest.approx([0.3])
-    assert difference(number, before, after) == pytest.approx([1.5])
-    assert agrees(binary, after, np.array([1.0])).all()
-    assert not agrees(binary, before, np.array([1.0])).any()
-    assert agrees(kind, before, np.array([2.0])).all()
-    assert agrees(number, before, np.array([4.9])).all()
-    assert not agrees(number, before, np.array([5.1])).any()
+    assert prediction_change(binary, before, after) == pytest.approx([0.6])
+    assert prediction_change(kind, before, after) == pytest.approx([0.3])
+    assert prediction_change(number, before, after) == pytest.approx([1.5])
+    assert matches(binary, after, np.array([1.0])).all()
+    assert not matches(binary, before, np.array([1.0])).any()
+    assert matches(kind, before, np.array([2.0])).all()
+    assert matches(number, before, np.array([4.9])).all()
+    assert not matches(number, before, np.array([5.1])).any()

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from ccvae.evaluation.metrics.disentanglement import transfers_by_variant
 from ccvae.evaluation.metrics.generation import conditional_generation
 from ccvae.evaluation.metrics.ground_truth import interventions_against_truth, pooled, transfer_pairs, transfers_against_truth
 from ccvae.evaluation.metrics.interventions import flip_matrix, label_dependence, set_matrix, traversal_matrix
-from ccvae.evaluation.metrics.sample_quality import realism
+from ccvae.evaluation.metrics.sample_quality import sample_quality
+from ccvae.evaluation.metrics.transfers import transfers_by_variant
 from ccvae.evaluation.samples import Sample, sample_of
 from toy_pictures import (
     LABELS,
@@ -21,7 +21,7 @@ from toy_pictures import (
     toy_data,
 )
 
-JUDGE = ReadsPixels()
+ORACLE = ReadsPixels()
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def sample(data):
 
 
 def test_flips_that_paint_the_truth_succeed_without_side_effects(data, sample):
-    results = flip_matrix(PaintsTruth(data), JUDGE, sample).results()
+    results = flip_matrix(PaintsTruth(data), ORACLE, sample).results()
     assert results["mean"]["success"].value == 1
     assert results["mean"]["before"].value == 0
     assert results["mean"]["side_effect"].value == 0
@@ -43,13 +43,13 @@ def test_flips_that_paint_the_truth_succeed_without_side_effects(data, sample):
 
 
 def test_flips_that_change_nothing_fail_without_side_effects(data, sample):
-    results = flip_matrix(IgnoresLabels(data), JUDGE, sample).results()
+    results = flip_matrix(IgnoresLabels(data), ORACLE, sample).results()
     assert results["mean"]["success"].value == 0
     np.testing.assert_array_equal(results["matrix"], np.zeros((3, 3)))
 
 
 def test_flips_that_repaint_all_succeed_with_every_side_effect(data, sample):
-    results = flip_matrix(RepaintsAll(data), JUDGE, sample).results()
+    results = flip_matrix(RepaintsAll(data), ORACLE, sample).results()
     assert results["mean"]["success"].value == 1
     assert results["mean"]["side_effect"].value == 1
     assert {label: numbers["side_effect"].value for label, numbers in results["labels"].items()} == dict.fromkeys(LABELS, 1)
@@ -58,17 +58,17 @@ def test_flips_that_repaint_all_succeed_with_every_side_effect(data, sample):
 def test_setting_a_label_that_holds_already_counts_as_before(data, sample):
     share = (sample.y == 1).mean(0)
     for model, success in ((PaintsTruth(data), np.ones(3)), (IgnoresLabels(data), share)):
-        results = set_matrix(model, JUDGE, sample).results()
+        results = set_matrix(model, ORACLE, sample).results()
         assert [results["labels"][label]["success"].value for label in LABELS] == pytest.approx(success)
         assert [results["labels"][label]["before"].value for label in LABELS] == pytest.approx(share)
 
 
 def test_traversals(data, sample):
-    painted = traversal_matrix(PaintsTruth(data), JUDGE, sample.first(20))
+    painted = traversal_matrix(PaintsTruth(data), ORACLE, sample.first(20))
     assert painted["mean"]["monotonicity"].value == 1
     assert painted["mean"]["reach"].value == 1
     np.testing.assert_array_equal(painted["matrix"], np.eye(3))
-    still = traversal_matrix(IgnoresLabels(data), JUDGE, sample.first(20))
+    still = traversal_matrix(IgnoresLabels(data), ORACLE, sample.first(20))
     assert still["mean"]["monotonicity"].value == 0, "a walk that goes nowhere is no monotone one"
     assert still["mean"]["reach"].value == 0
 
@@ -80,7 +80,7 @@ def test_a_walk_that_turns_back_is_not_monotone(data, sample):
             walk[:, -2] = walk[:, 0]
             return walk
 
-    results = traversal_matrix(TurnsBack(data), JUDGE, sample.first(20))
+    results = traversal_matrix(TurnsBack(data), ORACLE, sample.first(20))
     assert results["mean"]["monotonicity"].value == 0
     assert results["mean"]["reach"].value == 1
 
@@ -97,7 +97,7 @@ def test_dependence_of_labels():
 
 
 def test_generation_that_paints_the_truth(data, sample):
-    results = conditional_generation(PaintsTruth(data), JUDGE, sample, conditions=24, repeats=8)
+    results = conditional_generation(PaintsTruth(data), ORACLE, sample, conditions=24, repeats=8)
     assert results["mean"]["agreement"].value == results["mean"]["joint"].value == 1
     assert results["pictures"] == 24 * 8
     for numbers in results["variants"].values():
@@ -107,7 +107,7 @@ def test_generation_that_paints_the_truth(data, sample):
 
 
 def test_generation_that_ignores_labels_agrees_by_chance(data, sample):
-    results = conditional_generation(IgnoresLabels(data), JUDGE, sample, conditions=64, repeats=8)
+    results = conditional_generation(IgnoresLabels(data), ORACLE, sample, conditions=64, repeats=8)
     for label in LABELS:
         assert results["labels"][label]["agreement"].value == pytest.approx(0.5, abs=0.1)
     assert results["mean"]["joint"].value == pytest.approx(0.5**3, abs=0.06)
@@ -118,7 +118,7 @@ def test_generation_of_one_variant_is_not_varied(data, sample):
         def generate(self, count, given=None, seed=0, strength=None):
             return super().generate(1, given, 0).expand(count, -1, -1, -1)
 
-    results = conditional_generation(AlwaysTheSame(data), JUDGE, sample, conditions=24, repeats=4)
+    results = conditional_generation(AlwaysTheSame(data), ORACLE, sample, conditions=24, repeats=4)
     assert results["mean"]["joint"].value == 1
     assert results["diversity"]["generated"].value == 0
     for numbers in results["variants"].values():
@@ -128,7 +128,7 @@ def test_generation_of_one_variant_is_not_varied(data, sample):
 
 def test_interventions_against_truth(data, sample):
     def against_truth(model):
-        return [each.results() for found in interventions_against_truth(model, JUDGE, sample.first(30)).values()
+        return [each.results() for found in interventions_against_truth(model, ORACLE, sample.first(30)).values()
                 for each in found.values()]  # fmt: skip
 
     for results in against_truth(PaintsTruth(data)):
@@ -155,7 +155,7 @@ def test_edits_are_compared_with_what_the_model_can_paint(data, sample):
         def intervene(self, images, changes, strength=0.5, seed=0):
             return 0.8 * super().intervene(images, changes)
 
-    results = interventions_against_truth(PaintsPaler(data), JUDGE, sample.first(30))["one"]["ready"].results()
+    results = interventions_against_truth(PaintsPaler(data), ORACLE, sample.first(30))["one"]["ready"].results()
     assert results["pixels"]["to_floor"].value == pytest.approx(1)
     assert results["inside"]["relative"].value == pytest.approx(results["inside"]["possible"].value)
     assert 0 < results["inside"]["relative"].value < 0.5
@@ -163,8 +163,8 @@ def test_edits_are_compared_with_what_the_model_can_paint(data, sample):
 
 
 def test_pooled_distances_count_every_label_alike(data, sample):
-    found = interventions_against_truth(PaintsTruth(data), JUDGE, sample.first(30))
-    still = interventions_against_truth(IgnoresLabels(data), JUDGE, sample.first(30))
+    found = interventions_against_truth(PaintsTruth(data), ORACLE, sample.first(30))
+    still = interventions_against_truth(IgnoresLabels(data), ORACLE, sample.first(30))
     mixed = pooled([found["one"]["ready"], still["two"]["ready"]]).results()
     assert mixed["inside"]["edited"].value == pytest.approx(
         still["two"]["ready"].results()["inside"]["edited"].value / 2, rel=0.1
@@ -178,7 +178,7 @@ def test_another_variant_is_nearest_but_not_ready(data, sample):
             return as_pictures(self.truth.with_label(recipe, "one", recipe.values[0], "row0") for recipe in recipes)
 
     appearing = Sample(data, sample.rows[sample.y[:, 0] == 0][:20])
-    results = interventions_against_truth(PaintsOneVariant(data), JUDGE, appearing)["one"]
+    results = interventions_against_truth(PaintsOneVariant(data), ORACLE, appearing)["one"]
     assert results["nearest"].results()["pixels"]["edited"].value == 0
     assert results["ready"].results()["pixels"]["edited"].value > 0
 
@@ -187,15 +187,15 @@ def test_transfers(data, sample):
     pairs = {label: transfer_pairs(sample, label, 40) for label in LABELS}
     for chosen in pairs.values():
         assert len(chosen.sources) == len(chosen.targets) > 20
-    painted = transfers_by_variant(PaintsTruth(data), JUDGE, sample, pairs)
-    against = transfers_against_truth(PaintsTruth(data), JUDGE, sample, pairs)
+    painted = transfers_by_variant(PaintsTruth(data), ORACLE, sample, pairs)
+    against = transfers_against_truth(PaintsTruth(data), ORACLE, sample, pairs)
     for label in LABELS:
         assert painted[label]["recognised"].value == painted[label]["truth"].value == painted[label]["present"].value == 1
         assert {each.value for each in painted[label]["by_variant"].values()} == {1}
         assert against[label].results()["pixels"]["relative"].value == 0
-    ignored = transfers_by_variant(IgnoresLabels(data), JUDGE, sample, pairs)
+    ignored = transfers_by_variant(IgnoresLabels(data), ORACLE, sample, pairs)
     assert {numbers["recognised"].value for numbers in ignored.values()} == {0}
-    against = transfers_against_truth(IgnoresLabels(data), JUDGE, sample, pairs)
+    against = transfers_against_truth(IgnoresLabels(data), ORACLE, sample, pairs)
     assert {each.results()["pixels"]["relative"].value for each in against.values()} == {1}
 
 
@@ -205,7 +205,7 @@ def test_transfer_of_presence_alone_is_recognised_by_chance(data, sample):
             return self.intervene(target, dict.fromkeys(labels, 1))
 
     pairs = {label: transfer_pairs(sample, label, 60) for label in LABELS}
-    for numbers in transfers_by_variant(PaintsAnyVariant(data), JUDGE, sample, pairs).values():
+    for numbers in transfers_by_variant(PaintsAnyVariant(data), ORACLE, sample, pairs).values():
         assert numbers["present"].value == 1
         assert numbers["recognised"].value < 0.6
         assert numbers["recognised"].low < numbers["recognised"].value < numbers["recognised"].high
@@ -215,11 +215,11 @@ def test_realism(data):
     train, test = sample_of(data, "train", 150), sample_of(data, "test", 150)
 
     class Small:
-        def look(self, pictures):
-            opinion = JUDGE.look(pictures)
-            return type(opinion)(opinion.values, opinion.variants, opinion.features[:, ::24])
+        def predict(self, pictures):
+            predictions = ORACLE.predict(pictures)
+            return type(predictions)(predictions.values, predictions.variants, predictions.features[:, ::24])
 
-    honest = realism(PaintsTruth(data), Small(), train, test)
+    honest = sample_quality(PaintsTruth(data), Small(), train, test)
     assert honest["pictures"] == 75, "half of the rows are the floor"
     assert honest["reconstructed"]["frechet"] == pytest.approx(0, abs=1e-4)
     assert honest["generated"]["frechet"] < 3 * honest["floor"]["frechet"]
@@ -228,6 +228,6 @@ def test_realism(data):
         def generate(self, count, given=None, seed=0, strength=None):
             return super().generate(1, given, 0).expand(count, -1, -1, -1)
 
-    same = realism(AlwaysTheSame(data), Small(), train, test)
+    same = sample_quality(AlwaysTheSame(data), Small(), train, test)
     assert same["generated"]["frechet"] > 5 * honest["generated"]["frechet"]
     assert same["generated"]["kernel"] > 5 * abs(honest["generated"]["kernel"])

@@ -1,4 +1,4 @@
-"""How sure a number is: bootstrap intervals over rows."""
+"""Bootstrap confidence intervals over rows (Efron and Tibshirani, "An introduction to the bootstrap", 1993)."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number measured on some rows, with the interval that holds it in 95 % of the resamples of those rows.
+    """A number with its 95 % bootstrap interval.
 
     Args:
-        value: the number, NaN where it cannot be computed.
+        value: the number, NaN where it is undefined.
         low: lower end of the interval.
         high: upper end.
-        rows: how many rows it rests on.
+        rows: number of rows it is computed from.
     """
 
     value: float
@@ -34,26 +34,29 @@ class Estimate:
     rows: int
 
     def to_json(self) -> dict[str, Any]:
-        """As `metrics.json` holds it; what is not a finite number becomes null."""
+        """As in `metrics.json`; NaN and infinity become null."""
         numbers = {"value": self.value, "low": self.low, "high": self.high}
         return {name: float(number) if np.isfinite(number) else None for name, number in numbers.items()} | {"rows": self.rows}
 
 
 def resamples(rows: int, draws: int = DRAWS, seed: int = SEED) -> np.ndarray:
-    """Row numbers `(draws, rows)`, each draw with replacement; the same for the same arguments."""
+    """Row numbers `(draws, rows)` drawn with replacement; the same for the same arguments."""
     return np.random.default_rng(seed).integers(rows, size=(draws, rows))
 
 
 def bootstrap(statistics: Callable[[np.ndarray], dict[Name, float]], rows: int, draws: int = DRAWS) -> dict[Name, Estimate]:
-    """Estimates of statistics that are computed from chosen rows.
+    """Estimates of statistics computed from rows.
 
     Args:
-        statistics: named numbers of rows `(count,)`; those that are NaN in a resample are left out of their interval.
-        rows: how many rows there are.
-        draws: how many resamples.
+        statistics: maps row numbers `(count,)` to named numbers; resamples in which a number is NaN do not count for it.
+        rows: number of rows.
+        draws: number of resamples.
+
+    Raises:
+        ValueError: there are no rows.
     """
     if not rows:
-        raise ValueError("bootstrap: there are no rows to measure on; choose a split that has some")
+        raise ValueError("bootstrap: there are no rows to measure on; choose a split that has rows")
     values = statistics(np.arange(rows))
     drawn = [statistics(chosen) for chosen in resamples(rows, draws)]
     return {name: with_interval(value, np.array([each[name] for each in drawn]), rows) for name, value in values.items()}
@@ -73,7 +76,7 @@ def mean_estimates(values: np.ndarray, draws: int = DRAWS) -> list[Estimate]:
 
 
 def grand_mean(values: np.ndarray, draws: int = DRAWS) -> Estimate:
-    """Estimate of the mean over columns of the columns' means, of `(rows, columns)`; NaN entries do not count."""
+    """Estimate of the mean of the columns' means of `(rows, columns)`; NaN entries do not count."""
     known = ~np.isnan(values)
     used = known.any(0)
     if not used.any():
@@ -86,7 +89,7 @@ def grand_mean(values: np.ndarray, draws: int = DRAWS) -> Estimate:
 
 
 def average(estimates: Sequence[Estimate]) -> Estimate:
-    """Mean of estimates, those that are numbers, with an interval as wide as if all erred to the same side at once."""
+    """Mean of the estimates that are finite; the interval is conservative, as if all errors were perfectly correlated."""
     numbers = [each for each in estimates if np.isfinite(each.value)]
     if not numbers:
         return Estimate(float("nan"), float("nan"), float("nan"), 0)
@@ -95,27 +98,27 @@ def average(estimates: Sequence[Estimate]) -> Estimate:
 
 
 def share_estimate(hits: Sequence[bool] | np.ndarray) -> Estimate:
-    """Estimate of the share of rows `(rows,)` that are true; NaN entries do not count."""
+    """Estimate of the fraction of true entries `(rows,)`; NaN entries do not count."""
     return mean_estimates(np.asarray(hits, dtype=float)[:, None])[0]
 
 
 def with_interval(value: float, drawn: np.ndarray, rows: int) -> Estimate:
     """An estimate from the statistic on all rows and on resamples.
 
-    Some statistics, such as the calibration error, are larger on resamples; by so much the interval is moved back.
+    Some statistics, such as the calibration error, are biased on resamples; the interval is shifted back by the bias.
     """
     drawn = drawn[np.isfinite(drawn)]
     if not len(drawn) or not np.isfinite(value):
         return Estimate(value, float("nan"), float("nan"), rows)
     low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) + value - drawn.mean()
-    # a share stays one, and a distance a distance
+    # fractions stay within [0, 1], distances above 0
     low = max(low, 0.0) if drawn.min() >= 0 else low
     high = min(high, 1.0) if drawn.max() <= 1 else high
     return Estimate(float(value), float(low), float(high), rows)
 
 
 def plain(results: Any) -> Any:
-    """Results as JSON can hold them: estimates as objects, arrays as lists, and null for what is not a finite number."""
+    """Results as JSON types: estimates as objects, arrays as lists, and null for NaN and infinity."""
     if isinstance(results, Estimate):
         return results.to_json()
     if isinstance(results, Mapping):

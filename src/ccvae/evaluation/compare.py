@@ -1,33 +1,16 @@
-"""Runs side by side: their summaries, with intervals."""
+"""Comparison of runs: their summaries side by side, with intervals."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ccvae.evaluation.summary import MEASURES
+from ccvae.evaluation.results import read_metrics
 
-__all__ = ["compare_runs", "comparison", "read_metrics"]
-
-MEASURE_COLUMNS = ("measure", "better")
-
-
-def read_metrics(run: Path) -> dict[str, Any]:
-    """A run's `metrics.json`; raises `ValueError` if there is none, or of another form."""
-    path = Path(run) / "metrics.json"
-    if not path.exists():
-        raise ValueError(f"{run} has no metrics.json; evaluate the run first: ccvae evaluate {run}")
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not JSON ({error}); evaluate the run anew: ccvae evaluate {run}") from None
-    if not isinstance(found, dict) or found.get("form") != 1:
-        raise ValueError(f"{path} is of a form that this version does not know; evaluate the run anew: ccvae evaluate {run}")
-    return found
+__all__ = ["compare_runs", "comparison"]
 
 
 def compare_runs(runs: list[Path]) -> pd.DataFrame:
@@ -37,11 +20,11 @@ def compare_runs(runs: list[Path]) -> pd.DataFrame:
         runs: run folders that have been evaluated.
 
     Returns:
-        A row a measure that at least one run has: "measure", "better", and a column a run such as "0.962 [0.958, 0.966]",
-        the 95 % bootstrap interval over rows. Where the best run's interval overlaps with no other's, it bears a star.
+        One row per metric that at least one run has: "measure", "better", and a column per run such as "0.962 [0.958, 0.966]"
+        with the 95 % bootstrap interval over rows. A star marks the best run if its interval overlaps with no other's.
 
     Raises:
-        ValueError: fewer than two runs, one has not been evaluated, or they were measured on different data or splits.
+        ValueError: fewer than two runs, one has not been evaluated, or they were evaluated on different data or splits.
     """
     if len(runs) < 2:
         raise ValueError(f"runs: name at least two to compare, found {len(runs)}")
@@ -59,19 +42,33 @@ def compare_runs(runs: list[Path]) -> pd.DataFrame:
 def comparison(results: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     """Summaries of several results side by side, by name: see `compare_runs`."""
     by_run = {name: {row["path"]: row for row in each["summary"]} for name, each in results.items()}
+    metrics = {path: row for rows_of in reversed(by_run.values()) for path, row in rows_of.items()}
     rows = []
-    for measure in MEASURES:
-        found = {name: rows_of.get(measure.path) for name, rows_of in by_run.items()}
-        if not any(found.values()):
-            continue
-        winner = best(found, measure.better)
-        texts = {name: text(row, measure.digits) + (" *" if name == winner else "") for name, row in found.items()}
-        rows.append({"measure": measure.title, "better": measure.better, **texts})
+    for path in ordered([list(rows_of) for rows_of in by_run.values()]):
+        found = {name: rows_of.get(path) for name, rows_of in by_run.items()}
+        better, digits = metrics[path]["better"], metrics[path]["digits"]
+        winner = best(found, better)
+        texts = {name: text(row, digits) + (" *" if name == winner else "") for name, row in found.items()}
+        rows.append({"measure": metrics[path]["title"], "better": better, **texts})
     return pd.DataFrame(rows)
 
 
+def ordered(sequences: Sequence[Sequence[str]]) -> list[str]:
+    """Members of all sequences; what only a later sequence has comes after its predecessor there."""
+    found: list[str] = []
+    for sequence in sequences:
+        place = 0
+        for member in sequence:
+            if member in found:
+                place = found.index(member) + 1
+            else:
+                found.insert(place, member)
+                place += 1
+    return found
+
+
 def best(found: Mapping[str, Mapping[str, Any] | None], better: str) -> str | None:
-    """The run that is better than all others beyond their intervals, if there is one."""
+    """The run that is better than all others with disjoint intervals, if there is one."""
     if len(found) < 2 or better not in ("higher", "lower") or any(row is None or row["low"] is None for row in found.values()):
         return None
     sign = 1 if better == "higher" else -1

@@ -1,4 +1,4 @@
-"""Everything that can be measured of a model on its data, in one go."""
+"""Evaluation of a model on its data: all sections, the summary, `metrics.json` and the page."""
 
 from __future__ import annotations
 
@@ -18,47 +18,45 @@ from ccvae.distributed.devices import device_named
 from ccvae.distributed.work_queue import WorkQueue
 from ccvae.evaluation.bootstrap import plain
 from ccvae.evaluation.oracle.oracle import trained_oracle
-from ccvae.evaluation.oracle.predictions import Judge
-from ccvae.evaluation.samples import Classifier, Painter, sample_of
+from ccvae.evaluation.oracle.predictions import Oracle
+from ccvae.evaluation.results import FORM
+from ccvae.evaluation.samples import Classifier, GenerativeModel, sample_of
 from ccvae.evaluation.sections import COSTLIEST_FIRST, Evaluation, Skipped
 from ccvae.evaluation.summary import summary
 from ccvae.model.ccvae import CCVAE, load
 from ccvae.storage.atomic import writing
 
-__all__ = ["FORM", "evaluate", "evaluate_run"]
-
-FORM = 1
-"""Number of the form of `metrics.json`; it changes when a number moves or changes its meaning."""
+__all__ = ["evaluate", "evaluate_run"]
 
 
 def evaluate(
-    model: Classifier | Painter,
+    model: Classifier | GenerativeModel,
     data: Dataset,
     split: str = "test",
     config: EvaluationConfig | None = None,
-    judge: Judge | None = None,
+    oracle: Oracle | None = None,
     progress: bool = True,
     queue: WorkQueue | None = None,
 ) -> dict[str, Any]:
-    """Measure a model on a split of its data.
+    """Evaluate a model on a split of its data.
 
     Args:
-        model: a `CCVAE`; or whatever classifies (`predict_proba`) or paints (`Painter`), of which the rest is skipped.
+        model: a `CCVAE`, a `Classifier` or a `GenerativeModel`; sections that it cannot do are skipped.
         data: the model's data.
         split: "test", "validation" or "train".
-        config: on how many rows.
-        judge: the oracle; that of the data is read from the cache, or trained, if not given.
+        config: numbers of rows, samples and images.
+        oracle: predicts labels of images; by default the data's own oracle, from the cache or newly trained.
         progress: whether to show progress.
-        queue: work queue of the processes that share the evaluation; this process alone by default.
+        queue: work queue of the processes that share the evaluation; by default this process alone.
 
     Returns:
-        What `metrics.json` holds, as JSON can hold it; empty in all processes but the first. "summary": the few
-        numbers to look at first. Then a section for each thing measured (see the functions that measure them), with numbers
-        as {"value", "low", "high", "rows"}: the ends of the 95 % bootstrap interval over rows. "skipped": by section, why it
-        is not there. "seconds": by section.
+        The content of `metrics.json`; empty in all processes but the first. "summary": the most important numbers (see
+        `ccvae.evaluation.summary`). Then one entry per section (see the functions of `ccvae.evaluation.metrics`), with numbers
+        as {"value", "low", "high", "rows"}, where low and high are the ends of the 95 % bootstrap interval over rows.
+        "skipped": by section, why it was not measured. "seconds": by section.
 
     Raises:
-        ValueError: the data are not the model's, or the split has no rows.
+        ValueError: the data do not have the model's labels, or the split is empty.
     """
     config, queue = config or EvaluationConfig(), queue or WorkQueue()
     progress = progress and queue.is_first
@@ -66,15 +64,15 @@ def evaluate(
     sample = sample_of(data, split, config.rows, config.seed)
     started = time.monotonic()
     device = model.device if isinstance(model, CCVAE) else torch.device("cpu")
-    judge = judge or queue.first_process_first(lambda: trained_oracle(data, progress=progress, device=device))
+    oracle = oracle or queue.first_process_first(lambda: trained_oracle(data, progress=progress, device=device))
     seconds = {"oracle_training": time.monotonic() - started}
-    sections = Evaluation(model, data, sample, config, judge).sections()
+    sections = Evaluation(model, data, sample, config, oracle).sections()
     own = {}
     from tqdm import tqdm
 
     with tqdm(total=len(sections), desc="evaluating", disable=not progress, leave=False) as bar:
         for place, name in queue.claimed(COSTLIEST_FIRST):
-            bar.n = place  # others are at those before it, or through
+            bar.n = place  # other processes have taken the sections before it
             bar.set_postfix_str(name)
             own[name] = measured(sections[name])
         bar.set_postfix_str("waiting for the other processes")
@@ -97,7 +95,7 @@ def evaluate(
 
 
 def measured(section: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """A section's results, or why it was skipped, and the seconds it took, as JSON can hold them."""
+    """A section's results, or why it was skipped, and its seconds, as JSON types."""
     started = time.monotonic()
     try:
         found: dict[str, Any] = {"results": section()}
@@ -117,16 +115,16 @@ def evaluate_run(
     queue: WorkQueue | None = None,
     allow_class_paths: bool = False,
 ) -> dict[str, Any]:
-    """Measure a run's model, and write `metrics.json` and `evaluation.html` into its folder.
+    """Evaluate a run's model, and write `metrics.json` and `evaluation.html` into its folder.
 
     Args:
-        run: run folder.
+        run: the run folder.
         data: the run's data.
         split: "test", "validation" or "train".
-        config: on how many rows.
+        config: numbers of rows, samples and images.
         progress: whether to show progress.
-        device: where the model computes, in torch's words; "auto" is a GPU, if there is one.
-        queue: work queue of the processes that share the evaluation; this process alone by default. The first writes.
+        device: device of the model, as in torch; "auto" is a GPU if there is one.
+        queue: work queue of the processes that share the evaluation, of which the first writes; by default this process alone.
         allow_class_paths: import the classes that the run's `config.yaml` names (see `ccvae.load`).
 
     Returns:

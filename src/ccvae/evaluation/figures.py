@@ -1,4 +1,4 @@
-"""Charts of an evaluation, drawn from what `metrics.json` holds."""
+"""Figures of an evaluation, plotted from the content of `metrics.json`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 
 from ccvae.drawing.image_grid import BLUE, GREY, INK, ORANGE, PALE, write_picture
 from ccvae.drawing.plots import DOTS_PER_INCH, picture, small_multiples, titled
-from ccvae.evaluation.summary import find
+from ccvae.evaluation.results import find
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 __all__ = ["draw_evaluation"]
 
 MOST_ANNOTATED = 20
-"""Labels with which the cells of a matrix have room for their number."""
+"""Largest number of labels for which a matrix has room for numbers in its cells."""
 SMALLEST_WRITTEN = 0.05
 FEWEST_ROWS = 20
-"""Rows of a bin from which a label's line goes through it."""
+"""Smallest number of rows of a bin that a label's line goes through."""
 BAR = 0.26
 """Height of a bar, in inches."""
 
 
 def draw_evaluation(results: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Draw all charts that the results allow into a run's `figures/`; those of an earlier evaluation are replaced."""
+    """Plot all figures that the results allow into a run's `figures/`, replacing those of an earlier evaluation."""
     drawn = {name: (title, caption, image) for name, title, caption, image in charts(results)}
     for path in (Path(folder) / "figures").glob("evaluation-*.png"):
         if path.stem.removeprefix("evaluation-") not in drawn:
@@ -40,31 +40,33 @@ def draw_evaluation(results: Mapping[str, Any], folder: Path) -> list[Path]:
 
 
 def charts(results: Mapping[str, Any]) -> Iterator[tuple[str, str, str, Image.Image]]:
-    """Charts with their names, titles and captions."""
+    """Figures with their names, titles and captions."""
     names = results["data"]["labels"]
     accuracy = find(results, "oracle.mean.accuracy.value")
-    said = f"The oracle itself reads {accuracy:.1%} of the labels of real inputs rightly." if accuracy is not None else ""
+    accuracy_note = (
+        f"The oracle itself predicts {accuracy:.1%} of the labels of real inputs correctly." if accuracy is not None else ""
+    )
     if find(results, "interventions"):
         caption = (
-            "How far the oracle's opinion on each label (column) moves, from 0 to 1, when one label (row) is changed, on "
-            "average: the diagonal should be 1, and all else 0. At the lower right, how far the data's own labels depend on "
-            f"each other. {said}"
+            "Mean change of the oracle's prediction of each label (column), from 0 to 1, when one label (row) is changed: the "
+            "diagonal should be 1, everything else 0. At the lower right, how much the labels of the data depend on "
+            f"each other. {accuracy_note}"
         )
         yield "matrices", "What a change of one label changes", caption, matrices(results, names)
     if find(results, "characteristics.reading.labels"):
         rows = results["characteristics"]["reading"]["labels"]
         caption = (
-            "How often a probe reads which variant shows a label (which glasses), where the label holds: from the label's own "
-            "block (higher is better: the characteristic is captured), from the style and from all other blocks (lower is "
-            "better). Marks: always saying the most frequent variant."
+            "Accuracy of probes that read which variant shows a label (which glasses), where the label is present: from the "
+            "label's own block (higher is better: the characteristic is captured), from the style and from all other blocks "
+            "(lower is better). Marks: always predicting the most frequent variant."
         )
-        yield "capture", "Where characteristics are kept", caption, bars(rows, ("own", "style", "others"), "chance")
+        yield "capture", "Where characteristics are stored", caption, bars(rows, ("own", "style", "others"), "chance")
     if find(results, "characteristics.transfers.labels"):
         rows = results["characteristics"]["transfers"]["labels"]
         caption = (
-            "How often the oracle sees the source's variant on the target after a transfer (higher is better), beside the same "
-            "of the model's reconstructions of the true pictures, which bounds what it can paint, and of the true pictures, "
-            "which bounds what the oracle can see. Marks: the most frequent variant's share."
+            "How often the oracle predicts the source's variant for the target after a transfer (higher is better), beside the "
+            "same for the model's reconstructions of the true images, which limits what it can generate, and for the true "
+            "images, which limits what the oracle recognizes. Marks: frequency of the most frequent variant."
         )
         chart = bars(rows, ("recognised", "reconstruction", "truth"), "chance")
         yield "transfers", "Transfers recognised", caption, chart
@@ -80,38 +82,38 @@ def charts(results: Mapping[str, Any]) -> Iterator[tuple[str, str, str, Image.Im
             for name in flips
         }
         caption = (
-            "How far edited pictures are from the true ones in the region that should change, over the distance of not editing "
-            "(the marks at 1): lower is better, 0 is the truth; the model's reconstruction of the true picture shows what its "
-            "sharpness allows. An intervention is compared with the nearest of the label's true variants, a transfer with the "
-            "one true picture."
+            "Distance of edited images from the true ones in the region that should change, divided by the distance of not "
+            "editing (the marks at 1): lower is better, 0 is the truth. The model's reconstruction of the true image shows "
+            "what its sharpness allows. An intervention is compared with the nearest of the label's true variants, a transfer "
+            "with the single true image."
         )
         series = ("intervention", "transfer", "reconstruction of the truth")
         yield "truth", "Edits beside the truth", caption, bars(rows, series, "not editing", high=None)
     if find(results, "classification.reliability"):
         caption = (
-            "How often what is predicted with a probability comes true; on the dashed line, probabilities can be believed, "
-            "below it the model is too sure. A thin line is a label, the thick one all together; at the right, with a "
-            "temperature for every label fitted on the validation split."
+            "Observed frequency against predicted probability. On the dashed line, probabilities are calibrated; below it the "
+            "model is overconfident. Thin lines are labels, the thick line is all of them. At the right, with one temperature "
+            "per label fitted on the validation split."
         )
-        yield "reliability", "Can probabilities be believed?", caption, reliability(results)
+        yield "reliability", "Are probabilities calibrated?", caption, reliability(results)
     if find(results, "latents.blocks"):
         rows = {
             name: {"kl": each["kl"], "of a dimension": {"value": (each["kl"]["value"] or 0) / max(each["dimensions"], 1)}}
             for name, each in results["latents"]["blocks"].items()
         }
         caption = (
-            "Nats of information about the input that each label's block and the style hold: KL divergence of q(z|x) from the "
-            "prior, in all and for one dimension. A block near 0 is collapsed: nothing of the input is kept in it."
+            "Information about the input in each label's block and in the style, in nats per row: KL divergence of q(z|x) from "
+            "the prior, in total and per dimension. A block near 0 has collapsed: it stores nothing about the input."
         )
-        yield "latents", "What blocks hold", caption, bars(rows, ("kl", "of a dimension"), "", high=None)
+        yield "latents", "What blocks store", caption, bars(rows, ("kl", "of a dimension"), "", high=None)
 
 
 def matrices(results: Mapping[str, Any], names: Sequence[str]) -> Image.Image:
-    """Changes of all labels through each label, by kind of change."""
+    """Changes of all labels by changing each label, for each kind of change."""
     shown = {
         "set to another value": find(results, "interventions.flip.matrix"),
-        "set to hold": find(results, "interventions.set.matrix"),
-        "traversed, furthest on the way": find(results, "interventions.traversal.matrix"),
+        "set to present": find(results, "interventions.set.matrix"),
+        "traversed, largest change": find(results, "interventions.traversal.matrix"),
         "in the data": find(results, "interventions.data.matrix"),
     }
     size = max(3.2, 0.27 * len(names) + 1.2)
@@ -128,9 +130,9 @@ def matrices(results: Mapping[str, Any], names: Sequence[str]) -> Image.Image:
         for row, column in np.ndindex(values.shape) if len(names) <= MOST_ANNOTATED else ():
             value = values[row, column]
             if value >= SMALLEST_WRITTEN:
-                colour = "white" if value > 0.5 else INK
+                color = "white" if value > 0.5 else INK
                 written = f"{value:.2f}".removeprefix("0")
-                panel.text(column, row, written, ha="center", va="center", fontsize=5, color=colour)
+                panel.text(column, row, written, ha="center", va="center", fontsize=5, color=color)
     return picture(figure)
 
 
@@ -140,24 +142,24 @@ def bars(
     mark: str,
     high: float | None = 1.0,
 ) -> Image.Image:
-    """Bars of labels, one of each series beneath the other, with their intervals.
+    """Horizontal bars with intervals: one group per label, one bar per series.
 
     Args:
         rows: estimates by label and series.
-        series: what is drawn; what a label lacks is left out.
-        mark: a plain number of each label that is marked by a line; none if empty.
-        high: highest value of the axis; as it comes if not given.
+        series: what is plotted; missing estimates are left out.
+        mark: name of a plain number of each label that is marked by a line; none if empty.
+        high: upper end of the axis; automatic if None.
     """
     figure = blank((8, BAR * (len(series) * 0.6 + 0.5) * len(rows) + 0.8))
     panel = figure.subplots()
     height = 0.8 / len(series)
-    colours = (BLUE, ORANGE, GREY)
+    colors = (BLUE, ORANGE, GREY)
     places = np.arange(len(rows))
-    for number, (name, colour) in enumerate(zip(series, colours, strict=False)):
+    for number, (name, color) in enumerate(zip(series, colors, strict=False)):
         found = [row.get(name) or {} for row in rows.values()]
         values = np.array([np.nan if each.get("value") is None else each["value"] for each in found])
         shift = places + (number - (len(series) - 1) / 2) * height
-        panel.barh(shift, values, height * 0.9, color=colour, label=name)
+        panel.barh(shift, values, height * 0.9, color=color, label=name)
         for place, each, value in zip(shift, found, values, strict=True):
             if each.get("low") is not None:
                 panel.plot([each["low"], each["high"]], [place, place], color=INK, linewidth=0.8)
@@ -179,7 +181,7 @@ def bars(
 
 
 def reliability(results: Mapping[str, Any]) -> Image.Image:
-    """Reliability diagrams of all labels, as they are and tempered."""
+    """Reliability diagrams of all labels, as predicted and with temperatures."""
     shown = {"as predicted": find(results, "classification.reliability")}
     if find(results, "classification.calibrated.reliability"):
         shown["with temperatures"] = find(results, "classification.calibrated.reliability")
@@ -194,12 +196,12 @@ def reliability(results: Mapping[str, Any]) -> Image.Image:
                 panel.plot(*zip(*often, strict=True), color=BLUE, alpha=0.3, linewidth=0.8)
         panel.plot(*pooled(labels), color=BLUE, linewidth=2, marker="o", markersize=3)
         panel.set_xlabel("predicted")
-        panel.set_ylabel("came true", fontsize=7, color=GREY)
+        panel.set_ylabel("observed", fontsize=7, color=GREY)
     return picture(figure)
 
 
 def pooled(labels: Mapping[str, Any]) -> tuple[list[float], list[float]]:
-    """Points of all labels' diagrams, put together by what was predicted and weighted by rows."""
+    """Points of all labels' diagrams, pooled in bins of the predicted probability and weighted by rows."""
     points = np.array(
         [
             point
@@ -214,12 +216,12 @@ def pooled(labels: Mapping[str, Any]) -> tuple[list[float], list[float]]:
 
 
 def nan(values: Sequence[float | None]) -> list[float]:
-    """Numbers, with what is not known as NaN."""
+    """Numbers with null as NaN."""
     return [np.nan if value is None else value for value in values]
 
 
 def blank(size: tuple[float, float]) -> Figure:
-    """An empty figure of a size in inches."""
+    """An empty figure; size in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

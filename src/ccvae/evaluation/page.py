@@ -1,4 +1,4 @@
-"""The page of an evaluation: figures first, then every number with what it means and which way is better."""
+"""The evaluation page: figures first, then every number with its meaning and which way is better."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ import pandas as pd
 
 from ccvae.drawing.html import Section, cell_text, figure_section, page, paragraphs, render, table_section
 from ccvae.evaluation.figures import draw_evaluation
-from ccvae.evaluation.summary import find
+from ccvae.evaluation.results import find
+from ccvae.evaluation.summary import TABLES
 from ccvae.storage.atomic import writing
 
 __all__ = ["write_evaluation"]
 
-RESTS_ON_THE_ORACLE = ("Generation", "Interventions", "Truth", "Characteristics", "Realism")
-"""Groups of the summary with numbers that are an oracle's."""
+ORACLE_GROUPS = ("Generation", "Interventions", "Truth", "Characteristics", "Realism")
+"""Groups of the summary whose numbers depend on the oracle."""
 
 
 def write_evaluation(folder: str | Path, results: Mapping[str, Any]) -> Path:
-    """Write a run's `evaluation.html`, and its charts into `figures/`.
+    """Write a run's `evaluation.html`, and its figures into `figures/`.
 
     Args:
         folder: the run folder.
-        results: what `ccvae.evaluation.evaluate` gave.
+        results: return value of `ccvae.evaluation.evaluate`.
 
     Returns:
-        The page's file.
+        Path of the page.
     """
     folder = Path(folder)
     sections = [
@@ -55,7 +56,7 @@ def warnings_sections(results: Mapping[str, Any]) -> Iterator[Section]:
     if (unknown := find(results, "oracle.unknown_training_labels")) and unknown > 0:
         warnings.append(
             f"{unknown:.0%} of the training labels that the oracle learned from are unknown; "
-            "where its own accuracy is low, numbers that rest on it say little."
+            "where its own accuracy is low, numbers that depend on it say little."
         )
     effective, samples = (find(results, f"likelihood.evidence.{name}") for name in ("effective_samples", "samples"))
     if effective and effective["value"] is not None and effective["value"] < 2:
@@ -76,122 +77,33 @@ def summary_sections(results: Mapping[str, Any]) -> Iterator[Section]:
             value, low, high = (cell_text(measure[name], measure["digits"]) for name in ("value", "low", "high"))
             interval = "–" if measure["low"] is None else f"{low} to {high}"
             rows.append({**measure, "value": value, "interval": interval})
-        note = oracle_note(results) if group in RESTS_ON_THE_ORACLE else ""
+        note = oracle_note(results) if group in ORACLE_GROUPS else ""
         yield Section(group, render("evaluation/templates/summary.html", rows=rows, note=note))
 
 
 def oracle_note(results: Mapping[str, Any]) -> str:
-    """How far the oracle can be trusted."""
+    """How accurate the oracle is."""
     share, after = (find(results, f"oracle.mean.{name}.value") for name in ("accuracy", "reconstructed"))
     if share is None:
         return ""
-    blurred = "" if after is None else f", and {after:.1%} of them on the model's reconstructions of the same inputs"
-    return f"Judged by an oracle that never met the model; it reads {share:.1%} of the labels of real inputs rightly{blurred}."
+    reconstructed = "" if after is None else f", and {after:.1%} on the model's reconstructions of the same inputs"
+    return (
+        "Predictions are those of an oracle, a classifier trained independently of the model; "
+        f"it predicts {share:.1%} of the labels of real inputs correctly{reconstructed}."
+    )
 
 
 def label_sections(results: Mapping[str, Any]) -> Iterator[Section]:
-    """Tables label by label."""
-    tables = {
-        "Classification by label": (
-            "Higher is better but for majority, which is to be beaten, Brier score, calibration error and errors.",
-            "classification.labels",
-            None,
-        ),
-        "Interventions by label": (
-            "Every label set to another value than it has. Success: share in which the oracle sees the value asked; before: "
-            "the same without the edit; side effect: how far its probabilities of the other labels move, lower is better.",
-            "interventions.flip.labels",
-            None,
-        ),
-        "Traversals by label": (
-            "Monotonicity: share of walks that arrive and on which the oracle sees no step back; reach: how far its opinion "
-            "moves from the first picture to the last, 1 at most for a binary label.",
-            "interventions.traversal.labels",
-            None,
-        ),
-        "Generation by label": (
-            "Agreement: share of generated pictures in which the oracle sees the value asked.",
-            "generation.labels",
-            None,
-        ),
-        "Variants in generated pictures": (
-            "Of pictures that show the label: the share of the data's variants that appear; the entropy of the variants over "
-            "that in the data, 1 at best; how sure the oracle is of the variant, and how sure it is on data.",
-            "generation.variants",
-            None,
-        ),
-        "Edits beside the truth, by label": (
-            "Interventions beside the nearest true picture: distance over that of not editing (0 is the truth, 1 no better "
-            "than that), in the region that should change, at best (the model's reconstruction of the true picture), and in "
-            "features; change outside: mean change of a channel where nothing should change, beside the error of a mere "
-            "reconstruction there; region: share of pixels that should change.",
-            "counterfactuals.interventions.labels",
-            {
-                "inside": "nearest.inside.relative",
-                "inside, at best": "nearest.inside.possible",
-                "features": "nearest.features.relative",
-                "features, at best": "nearest.features.possible",
-                "change outside": "ready.outside.moved",
-                "reconstruction error outside": "ready.outside.reconstruction",
-                "region": "ready.region",
-            },
-        ),
-        "Transfers beside the truth, by label": (
-            "The same of transfers.",
-            "counterfactuals.transfers.labels",
-            {
-                "inside": "inside.relative",
-                "inside, at best": "inside.possible",
-                "features": "features.relative",
-                "features, at best": "features.possible",
-                "change outside": "outside.moved",
-                "region": "region",
-            },
-        ),
-        "Characteristics by label": (
-            "Shard of variants read from the label's own block, from other blocks and from the style; chance: always saying "
-            "the most frequent variant.",
-            "characteristics.reading.labels",
-            None,
-        ),
-        "Transfers by label": (
-            "Shard of transfers in which the oracle sees the source's variant; present: sees the label at all; reconstruction "
-            "and truth: the same of the model's reconstructions of the true pictures, and of those themselves.",
-            "characteristics.transfers.labels",
-            {name: name for name in ("recognised", "present", "reconstruction", "truth", "chance")},
-        ),
-        "Leakage by label": (
-            "Areas under the ROC curve of probes that read a label from its own block, from the other blocks, from the style "
-            "(0.5 is nothing), and from the true values of the other labels.",
-            "leakage.labels",
-            None,
-        ),
-        "Self-consistency by label": (
-            "How often q(y|z) says y for z drawn from p(z|y), every value as often; higher is better.",
-            "consistency.labels",
-            None,
-        ),
-        "Latent blocks": (
-            "Nats of KL divergence from the prior, and how many of a block's dimensions move with the input.",
-            "latents.blocks",
-            None,
-        ),
-        "The oracle by label": (
-            "Shard of rows on which the oracle is right, on inputs and on the model's reconstructions of them.",
-            "oracle.labels",
-            None,
-        ),
-        "The oracle by variants": ("The same of variants, where the label holds.", "oracle.variants", None),
-    }
-    for title, (sentence, path, columns) in tables.items():
-        rows = find(results, path)
+    """Tables with one row per label."""
+    for table in TABLES:
+        rows = find(results, table.path)
         if rows:
-            note = f" {oracle_note(results)}" if "oracle" in sentence and not path.startswith("oracle") else ""
-            yield table_section(title, sentence + note, label_table(rows, columns))
+            note = f" {oracle_note(results)}" if table.uses_oracle else ""
+            yield table_section(table.title, table.sentence + note, label_table(rows, table.columns))
 
 
 def label_table(rows: Mapping[str, Mapping[str, Any]], columns: Mapping[str, str] | None) -> pd.DataFrame:
-    """A table of numbers by label: of all that are there, or of those at some paths."""
+    """A table of numbers by label: all of them, or those at the given paths."""
     columns = columns or {name.replace("_", " "): name for name in dict.fromkeys(name for row in rows.values() for name in row)}
     return pd.DataFrame(
         {title: [value_of(find(row, path)) for row in rows.values()] for title, path in columns.items()},
@@ -200,13 +112,13 @@ def label_table(rows: Mapping[str, Mapping[str, Any]], columns: Mapping[str, str
 
 
 def value_of(found: Any) -> Any:
-    """The number of an estimate, or a plain number."""
+    """The value of an estimate, or a plain number."""
     value = found.get("value") if isinstance(found, Mapping) else found
     return float("nan") if value is None else value
 
 
 def closing_section(results: Mapping[str, Any]) -> Section:
-    """What was not measured, and the limits and seconds of what was."""
+    """What was not measured and why, the settings, and the seconds that it took."""
     skipped = [f"Not measured: {name}, for {reason}." for name, reason in results["skipped"].items()]
     counts = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in results["settings"].items())
     seconds = ", ".join(f"{name.replace('_', ' ')} {value:.0f}" for name, value in results["seconds"].items() if value >= 0.5)

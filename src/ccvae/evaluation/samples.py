@@ -1,4 +1,4 @@
-"""What is measured, and on which rows: contracts of models that classify and that paint, and samples of a data set's split."""
+"""Protocols of models that can be evaluated, and samples of a split to evaluate them on."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ccvae.evaluation.oracle.oracle import known_labels
 from ccvae.labels import LabelSpace
 from ccvae.model.latent_model import LatentModel
 
-__all__ = ["Classifier", "Painter", "Sample", "exact_probabilities", "sample_of"]
+__all__ = ["Classifier", "GenerativeModel", "Sample", "exact_probabilities", "sample_of"]
 
 
 @runtime_checkable
 class Classifier(Protocol):
-    """What a model must do to be measured as a classifier."""
+    """A model that can be evaluated as a classifier."""
 
     @property
     def space(self) -> LabelSpace:
@@ -29,12 +29,12 @@ class Classifier(Protocol):
         ...
 
     def predict_proba(self, images: Any) -> pd.DataFrame:
-        """q(y|x) as `ccvae.CCVAE.predict_proba` gives it."""
+        """q(y|x) in the format of `ccvae.CCVAE.predict_proba`."""
         ...
 
 
-class Painter(Protocol):
-    """What a model must do for its pictures to be judged: `ccvae.CCVAE`, a baseline, or a stand-in in tests."""
+class GenerativeModel(Protocol):
+    """A model whose images can be evaluated: `ccvae.CCVAE`, a baseline, or a stand-in in tests."""
 
     @property
     def space(self) -> LabelSpace:
@@ -42,13 +42,13 @@ class Painter(Protocol):
         ...
 
     def reconstruct(self, images: Any) -> Tensor:
-        """Images as the model sees them."""
+        """Reconstructions of images."""
         ...
 
     def generate(
         self, count: int, given: Mapping[str, Any] | None = None, seed: int = 0, strength: float | None = None
     ) -> Tensor:
-        """New images under conditions."""
+        """New images with the given labels."""
         ...
 
     def intervene(self, images: Any, changes: Mapping[str, Any], strength: float | None = 0.5, seed: int = 0) -> Tensor:
@@ -67,7 +67,7 @@ class Painter(Protocol):
         ...
 
     def transfer(self, source: Any, target: Any, labels: Sequence[str]) -> Tensor:
-        """Targets with the characteristics of sources."""
+        """Targets with the label characteristics of the sources."""
         ...
 
 
@@ -77,7 +77,7 @@ class Sample:
 
     Args:
         data: the data set.
-        rows: which of its rows.
+        rows: row numbers in random order.
     """
 
     data: Dataset
@@ -85,12 +85,12 @@ class Sample:
 
     @property
     def x(self) -> Tensor:
-        """Their inputs `(rows, *input_shape)`."""
+        """Inputs `(rows, *input_shape)`."""
         return self.data.tensor(self.rows)
 
     @property
     def y(self) -> np.ndarray:
-        """All that is known of their labels `(rows, labels)`, NaN where unknown."""
+        """Labels `(rows, labels)` as far as they are known, else NaN; see `known_labels`."""
         return known_labels(self.data, self.rows)
 
     @property
@@ -102,15 +102,15 @@ class Sample:
         return len(self.rows)
 
     def first(self, count: int) -> Sample:
-        """So many of the rows, or all if there are fewer; more of them always hold the fewer."""
+        """The first rows of the sample, at most `count`; a smaller count gives a subset of a larger one."""
         return Sample(self.data, self.rows[:count])
 
 
 def sample_of(data: Dataset, split: str, most: int, seed: int = 0) -> Sample:
-    """Rows of a split in random order, at most so many.
+    """At most `most` rows of a split in random order.
 
     Raises:
-        ValueError: there is no such split, or it has no rows.
+        ValueError: there is no such split, or it is empty.
     """
     if split not in SPLITS:
         raise ValueError(f"split: expected one of {', '.join(SPLITS)}, found {split!r}")

@@ -1,4 +1,4 @@
-"""The sections of an evaluation, each of which measures one thing."""
+"""The sections of an evaluation; each measures one thing or says why it cannot."""
 
 from __future__ import annotations
 
@@ -9,17 +9,20 @@ import numpy as np
 
 from ccvae.config import EvaluationConfig
 from ccvae.data.dataset import Dataset
-from ccvae.evaluation.bootstrap import Estimate, average, mean_estimates, share_estimate
+from ccvae.evaluation.bootstrap import Estimate, average, mean_estimates
 from ccvae.evaluation.metrics.classification import classification
-from ccvae.evaluation.metrics.disentanglement import leakage, self_consistency, transfers_by_variant, variant_reading
+from ccvae.evaluation.metrics.disentanglement import leakage, variant_reading
 from ccvae.evaluation.metrics.generation import conditional_generation
 from ccvae.evaluation.metrics.ground_truth import interventions_against_truth, pooled, transfer_pairs, transfers_against_truth
 from ccvae.evaluation.metrics.interventions import flip_matrix, label_dependence, set_matrix, traversal_matrix
-from ccvae.evaluation.metrics.likelihood import bound_terms, latent_use, log_evidence, reconstruction_error
-from ccvae.evaluation.metrics.sample_quality import realism
-from ccvae.evaluation.oracle.oracle import known_labels
-from ccvae.evaluation.oracle.predictions import Judge, Opinion, agrees
-from ccvae.evaluation.samples import Classifier, Painter, Sample, exact_probabilities, sample_of
+from ccvae.evaluation.metrics.latent_usage import latent_usage
+from ccvae.evaluation.metrics.likelihood import bound_terms, log_evidence, reconstruction_error
+from ccvae.evaluation.metrics.sample_quality import sample_quality
+from ccvae.evaluation.metrics.self_consistency import self_consistency
+from ccvae.evaluation.metrics.transfers import transfers_by_variant
+from ccvae.evaluation.oracle.accuracy import oracle_accuracy
+from ccvae.evaluation.oracle.predictions import Oracle
+from ccvae.evaluation.samples import Classifier, GenerativeModel, Sample, exact_probabilities, sample_of
 from ccvae.model.calibration import fit_temperatures, tempered
 from ccvae.model.ccvae import CCVAE
 
@@ -29,32 +32,32 @@ COSTLIEST_FIRST = (
     "likelihood", "characteristics", "interventions", "leakage", "counterfactuals", "classification", "realism", "oracle",
     "generation", "latents", "consistency",
 )  # fmt: skip
-"""All sections, those first that took longest on faces of 32×32: processes that share them should end at about one time."""
+"""All sections, slowest first (on 32×32 images), so that processes that share them finish at about the same time."""
 
 
-class Skipped(Exception):  # noqa: N818 — not an error: the results say what was skipped and why
-    """A part of the evaluation cannot be done; the message says why."""
+class Skipped(Exception):  # noqa: N818 — not an error: the results state what was skipped and why
+    """A section cannot be measured; the message says why."""
 
 
 class Evaluation:
-    """The sections of an evaluation, each a method that measures one thing, or says why it cannot.
+    """The sections of an evaluation: each method measures one thing or raises `Skipped`.
 
     Args:
-        model: what is measured.
+        model: the model.
         data: its data.
-        sample: the rows to measure on.
-        config: on how many of them.
-        judge: the oracle.
+        sample: rows to measure on.
+        config: numbers of rows, samples and images.
+        oracle: predicts labels of images.
     """
 
-    def __init__(self, model: Any, data: Dataset, sample: Sample, config: EvaluationConfig, judge: Judge) -> None:
-        self.model, self.data, self.sample, self.config, self.judge = model, data, sample, config, judge
+    def __init__(self, model: Any, data: Dataset, sample: Sample, config: EvaluationConfig, oracle: Oracle) -> None:
+        self.model, self.data, self.sample, self.config, self.oracle = model, data, sample, config, oracle
         self.train = sample_of(data, "train", max(config.probe_rows, config.pictures), config.seed + 1)
 
     def sections(self) -> dict[str, Callable[[], dict[str, Any]]]:
-        """The sections, in order."""
+        """The sections in the order of `metrics.json`."""
         return {
-            "oracle": self.oracle,
+            "oracle": self.oracle_accuracy,
             "classification": self.classification,
             "likelihood": self.likelihood,
             "latents": self.latents,
@@ -64,19 +67,19 @@ class Evaluation:
             "characteristics": self.characteristics,
             "leakage": self.leakage,
             "consistency": self.consistency,
-            "realism": self.realism,
+            "realism": self.sample_quality,
         }
 
-    # ------------------------------------------------------------------ what can be measured
+    # ------------------------------------------------------------------ requirements
 
-    def painter(self) -> Painter:
-        """The model, if it paints."""
+    def generative_model(self) -> GenerativeModel:
+        """The model, if it generates and edits images."""
         needed = ("reconstruct", "generate", "intervene", "traverse", "transfer")
-        lacks = [name for name in needed if not callable(getattr(self.model, name, None))]
-        if lacks:
-            raise Skipped(f"the model cannot {', '.join(lacks)}")
-        painter: Painter = self.model
-        return painter
+        missing = [name for name in needed if not callable(getattr(self.model, name, None))]
+        if missing:
+            raise Skipped(f"the model cannot {', '.join(missing)}")
+        model: GenerativeModel = self.model
+        return model
 
     def latent_model(self) -> CCVAE:
         """The model, if it has latent blocks."""
@@ -85,41 +88,19 @@ class Evaluation:
         return self.model
 
     def with_truth(self, count: int) -> Sample:
-        """So many rows of the sample, if the truth about them is known."""
+        """The first rows of the sample, if the data have ground truth."""
         if self.data.truth is None:
-            raise Skipped("the truth about these data is not known; it is for data that a program draws, such as the avatars")
+            raise Skipped("these data have no ground truth; only rendered data have it, such as the avatars")
         return self.sample.first(count)
 
     # ------------------------------------------------------------------ sections
 
-    def oracle(self) -> dict[str, Any]:
-        """How often the oracle is right, on the rows themselves and on the model's reconstructions of them."""
-        x = self.sample.x
-        opinions = {"accuracy": self.judge.look(x)}
-        if callable(getattr(self.model, "reconstruct", None)):
-            opinions["reconstructed"] = self.judge.look(self.model.reconstruct(x))
-        y = self.sample.y
-        tables = {name: oracle_hits(self.data, y, opinion) for name, opinion in opinions.items()}
-        labels: dict[str, dict[str, Any]] = {name: {} for name in self.data.space.names}
-        for name, table in tables.items():
-            for label, estimate in zip(labels.values(), mean_estimates(table), strict=True):
-                label[name] = estimate
-        variants = {}
-        if self.data.truth is not None:
-            shown = self.data.truth.variants[self.sample.rows]
-            for label_name in opinions["accuracy"].variants:
-                true = shown[:, self.data.space.index(label_name)]
-                held = true >= 0
-                variants[label_name] = {
-                    name: share_estimate(opinion.variant(label_name)[held] == true[held]) for name, opinion in opinions.items()
-                }
-        means = {name: average([label[name] for label in labels.values()]) for name in opinions}
-        means |= {f"variant_{name}": average([each[name] for each in variants.values()]) for name in opinions if variants}
-        unknown = np.isnan(known_labels(self.data, self.data.splits["train"])).mean()
-        return {"mean": means, "labels": labels, "variants": variants, "unknown_training_labels": float(unknown)}
+    def oracle_accuracy(self) -> dict[str, Any]:
+        """Accuracy of the oracle on the rows and on the model's reconstructions of them."""
+        return oracle_accuracy(self.model, self.oracle, self.sample)
 
     def classification(self) -> dict[str, Any]:
-        """Classification by the exact q(y|x), and what calibration changes."""
+        """Classification by the exact q(y|x), and the effect of calibration."""
         if not isinstance(self.model, Classifier):
             raise Skipped("the model does not classify")
         probabilities = exact_probabilities(self.model, self.sample.x)
@@ -139,7 +120,7 @@ class Evaluation:
         return results
 
     def likelihood(self) -> dict[str, Any]:
-        """The bound, log p(x) and reconstructions."""
+        """The bound, log p(x) and reconstruction errors."""
         model, x = self.latent_model(), self.sample.x
         few = self.sample.first(self.config.evidence_rows)
         evidence, effective = log_evidence(model, few.x, self.config.evidence_samples, self.config.seed)
@@ -157,14 +138,14 @@ class Evaluation:
         }
 
     def latents(self) -> dict[str, Any]:
-        """What every part of the latent vector is used for."""
-        return latent_use(self.latent_model(), self.sample.x, self.config.seed)
+        """What each part of the latent vector is used for."""
+        return latent_usage(self.latent_model(), self.sample.x, self.config.seed)
 
     def generation(self) -> dict[str, Any]:
         """Conditional generation."""
         conditions = self.config.conditions
         results = conditional_generation(
-            self.painter(), self.judge, self.sample, conditions, self.config.repeats, self.config.seed
+            self.generative_model(), self.oracle, self.sample, conditions, self.config.repeats, self.config.seed
         )
         if results["variants"]:
             coverage = [each["coverage"] for each in results["variants"].values() if not np.isnan(each["coverage"])]
@@ -175,20 +156,20 @@ class Evaluation:
 
     def interventions(self) -> dict[str, Any]:
         """Interventions and traversals."""
-        model, sample = self.painter(), self.sample.first(self.config.edit_rows)
+        model, sample = self.generative_model(), self.sample.first(self.config.edit_rows)
         return {
-            "flip": flip_matrix(model, self.judge, sample).results(),
-            "set": set_matrix(model, self.judge, sample).results(),
-            "traversal": traversal_matrix(model, self.judge, sample.first(self.config.walk_rows)),
+            "flip": flip_matrix(model, self.oracle, sample).results(),
+            "set": set_matrix(model, self.oracle, sample).results(),
+            "traversal": traversal_matrix(model, self.oracle, sample.first(self.config.walk_rows)),
             "data": {"matrix": label_dependence(self.sample.y, self.data.space)},
         }
 
     def counterfactuals(self) -> dict[str, Any]:
-        """Pictures against drawn truth."""
-        sample, model = self.with_truth(self.config.truth_rows), self.painter()
-        flips = interventions_against_truth(model, self.judge, sample)
+        """Edited images against rendered ground truth."""
+        sample, model = self.with_truth(self.config.truth_rows), self.generative_model()
+        flips = interventions_against_truth(model, self.oracle, sample)
         pairs = {name: transfer_pairs(self.sample, name, self.config.truth_rows) for name in self.data.space.names}
-        transfers = transfers_against_truth(model, self.judge, self.sample, pairs)
+        transfers = transfers_against_truth(model, self.oracle, self.sample, pairs)
         kinds = ("ready", "nearest")
         return {
             "interventions": {
@@ -202,10 +183,10 @@ class Evaluation:
         }
 
     def characteristics(self) -> dict[str, Any]:
-        """Variants, read from latents and moved by transfers."""
-        sample, model = self.with_truth(self.config.rows), self.painter()
+        """Variants: read from latents, and transferred."""
+        sample, model = self.with_truth(self.config.rows), self.generative_model()
         pairs = {name: transfer_pairs(sample, name, self.config.pairs) for name in self.data.space.names}
-        transfers = transfers_by_variant(model, self.judge, sample, pairs)
+        transfers = transfers_by_variant(model, self.oracle, sample, pairs)
         found = {"transfers": {"mean": mean_of(list(transfers.values())), "labels": transfers}}
         if isinstance(self.model, CCVAE):
             reading = variant_reading(self.model, self.train.first(self.config.probe_rows), sample)
@@ -213,7 +194,7 @@ class Evaluation:
         return found
 
     def leakage(self) -> dict[str, Any]:
-        """Labels read from latents."""
+        """Labels read from latents by probes."""
         found = leakage(self.latent_model(), self.train.first(self.config.probe_rows), self.sample)
         return {"mean": mean_of(list(found.values())), "labels": found}
 
@@ -225,25 +206,16 @@ class Evaluation:
             "labels": {name: {"consistency": each} for name, each in found.items()},
         }
 
-    def realism(self) -> dict[str, Any]:
-        """Distances of distributions."""
-        model, pictures = self.painter(), self.config.pictures
+    def sample_quality(self) -> dict[str, Any]:
+        """Distances between the distributions of generated images and data."""
+        model, pictures = self.generative_model(), self.config.pictures
         if len(self.sample) < 4:
-            raise Skipped(f"{len(self.sample)} rows are too few to compare two halves of")
-        return realism(model, self.judge, self.train, self.sample, pictures, self.config.seed)
-
-
-def oracle_hits(data: Dataset, y: np.ndarray, opinion: Opinion) -> np.ndarray:
-    """Where an oracle is right `(rows, labels)`, NaN where the truth is unknown."""
-    hits = [
-        np.where(np.isnan(y[:, column]), np.nan, agrees(label, opinion, y[:, column]))
-        for column, label in enumerate(data.space)
-    ]
-    return np.stack(hits, 1)
+            raise Skipped(f"{len(self.sample)} rows are too few to compare two halves")
+        return sample_quality(model, self.oracle, self.train, self.sample, pictures, self.config.seed)
 
 
 def mean_of(nested: list[dict[str, Any]]) -> dict[str, Any]:
-    """Means over labels of estimates and plain numbers, in the form of each; of what some lack, over the others."""
+    """Means over labels of estimates and plain numbers, with the same nesting; labels without a number do not count."""
     found: dict[str, Any] = {}
     for name in dict.fromkeys(name for each in nested for name in each):
         values = [each[name] for each in nested if name in each]

@@ -1,4 +1,4 @@
-"""The few numbers of an evaluation to look at first."""
+"""The summary of an evaluation: its most important numbers, in order."""
 
 from __future__ import annotations
 
@@ -6,29 +6,60 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ccvae.evaluation.metrics.image_measures import PICTURE_MEASURES
-from ccvae.evaluation.metrics.measure import INPUT_MEASURES
+from ccvae.evaluation.metrics import (
+    classification,
+    disentanglement,
+    generation,
+    ground_truth,
+    interventions,
+    latent_usage,
+    likelihood,
+    sample_quality,
+    self_consistency,
+    transfers,
+)
+from ccvae.evaluation.metrics.metric import Metric
+from ccvae.evaluation.oracle import accuracy
+from ccvae.evaluation.results import find
 
-__all__ = ["MEASURES", "find", "summary"]
+__all__ = ["METRICS", "TABLES", "summary"]
 
-MEASURES = (*INPUT_MEASURES, *PICTURE_MEASURES)
-"""All measures that a summary may hold, in order."""
+METRICS: tuple[Metric, ...] = (
+    *classification.METRICS,
+    *likelihood.METRICS,
+    *generation.METRICS,
+    *interventions.METRICS,
+    *ground_truth.METRICS,
+    *(metric for metric in disentanglement.METRICS if metric.group == "Characteristics"),
+    *transfers.METRICS,
+    *(metric for metric in disentanglement.METRICS if metric.group == "Leakage"),
+    *self_consistency.METRICS,
+    *sample_quality.METRICS,
+    *accuracy.METRICS,
+)
+"""All metrics that a summary may have, in order."""
 
-
-def find(results: Mapping[str, Any], path: str) -> Any:
-    """What is at a path of the results, None where there is nothing."""
-    found: Any = results
-    for name in path.split("."):
-        found = found.get(name) if isinstance(found, Mapping) else None
-    return found
+TABLES = (
+    *classification.TABLES,
+    *interventions.TABLES,
+    *generation.TABLES,
+    *ground_truth.TABLES,
+    *(table for table in disentanglement.TABLES if table.path.startswith("characteristics")),
+    *transfers.TABLES,
+    *(table for table in disentanglement.TABLES if table.path.startswith("leakage")),
+    *self_consistency.TABLES,
+    *latent_usage.TABLES,
+    *accuracy.TABLES,
+)
+"""Tables by label on the evaluation page, in order."""
 
 
 def summary(results: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The measures that the results have: each its path, title, meaning and better way, with value, low and high."""
+    """The metrics that the results have: fields of `Metric`, with "value", "low" and "high"."""
     rows = []
-    for measure in MEASURES:
-        found = find(results, measure.path)
+    for metric in METRICS:
+        found = find(results, metric.path)
         numbers = found if isinstance(found, Mapping) else {"value": found, "low": None, "high": None}
         if numbers.get("value") is not None:
-            rows.append({**asdict(measure), **{name: numbers.get(name) for name in ("value", "low", "high")}})
+            rows.append({**asdict(metric), **{name: numbers.get(name) for name in ("value", "low", "high")}})
     return rows

@@ -1,1 +1,1 @@
-"""One module for each family of metrics."""
+"""One module per family of metrics: the functions that compute them, their papers, and what each number means."""

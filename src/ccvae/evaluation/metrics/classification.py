@@ -1,4 +1,9 @@
-"""How well q(y|x) classifies, label by label: is it right, does it rank, and can its probabilities be believed?"""
+"""Classification by q(y|x), label by label: accuracy, ranking and calibration.
+
+Brier score: Brier, "Verification of forecasts expressed in terms of probability", Monthly Weather Review, 1950. Expected
+calibration error and temperatures: Guo et al., "On calibration of modern neural networks", ICML 2017. Everything else as in
+torchmetrics.
+"""
 
 from __future__ import annotations
 
@@ -12,23 +17,55 @@ from torch import Tensor
 from torchmetrics import functional
 
 from ccvae.evaluation.bootstrap import bootstrap
+from ccvae.evaluation.metrics.metric import LabelTable, Metric
 from ccvae.labels import Binary, Continuous, Label, LabelSpace
 
-__all__ = ["classification", "reliability"]
+__all__ = ["METRICS", "TABLES", "classification", "reliability"]
 
 BINS = 10
-"""Bins of a reliability diagram and of the calibration error, equally wide."""
+"""Number of equally wide bins of reliability diagrams and of the calibration error."""
 DRAWS = 100
+
+METRICS = (
+    Metric("classification.mean.accuracy", "accuracy",
+           "fraction of labels predicted correctly, averaged over labels", "higher", "Classification"),
+    Metric("classification.mean.majority", "majority",
+           "accuracy of always predicting each label's most frequent value", "beaten", "Classification"),
+    Metric("classification.mean.balanced_accuracy", "balanced accuracy",
+           "mean of the accuracies of a label's values; chance is 1 / (number of values)", "higher", "Classification"),
+    Metric("classification.mean.auroc", "AUROC",
+           "probability that a row with the value is ranked above one without it; 0.5 is chance", "higher", "Classification"),
+    Metric("classification.mean.average_precision", "average precision",
+           "area under the precision–recall curve; chance is the value's frequency", "higher", "Classification"),
+    Metric("classification.mean.f1", "F1", "harmonic mean of precision and recall", "higher", "Classification"),
+    Metric("classification.mean.brier", "Brier score", "mean squared error of the probabilities", "lower", "Classification"),
+    Metric("classification.mean.calibration_error", "calibration error",
+           "mean distance between predicted probabilities and observed frequencies", "lower", "Classification"),
+    Metric("classification.calibrated.mean.calibration_error", "calibration error, tempered",
+           "the same, with one temperature per label fitted on the validation split", "lower", "Classification"),
+    Metric("classification.mean.absolute_error", "error of numbers",
+           "mean absolute error of continuous labels in their own units, averaged over labels", "lower", "Classification"),
+    Metric("classification.mean.r2", "R² of numbers",
+           "fraction of the variance of continuous labels that is explained", "higher", "Classification"),
+)  # fmt: skip
+
+TABLES = (
+    LabelTable(
+        "Classification by label",
+        "Higher is better, except for majority (a baseline to exceed), Brier score, calibration error, errors and NLL.",
+        "classification.labels",
+    ),
+)
 
 
 def classification(probabilities: pd.DataFrame, y: np.ndarray, space: LabelSpace, draws: int = DRAWS) -> dict[str, Any]:
     """Metrics of every label, and their means over the labels that have them.
 
     Args:
-        probabilities: what `predict_proba` gave, one row an input.
-        y: the truth `(rows, labels)`, NaN where unknown; a probability counts as its nearer value.
+        probabilities: output of `predict_proba`, one row per input.
+        y: true labels `(rows, labels)`, NaN where unknown; a soft binary label is rounded.
         space: the labels.
-        draws: resamples for the intervals.
+        draws: bootstrap resamples for the intervals.
 
     Returns:
         "mean": estimates by metric; "labels": estimates by label and metric; "reliability": see `reliability`.
@@ -57,19 +94,19 @@ def classification(probabilities: pd.DataFrame, y: np.ndarray, space: LabelSpace
 
 
 def columns_of(label: Label, probabilities: pd.DataFrame) -> np.ndarray:
-    """A label's columns of what `predict_proba` gave."""
+    """A label's columns of the output of `predict_proba`."""
     return probabilities[list(label.output_columns)].to_numpy()
 
 
 def known(label: Label, p: np.ndarray, y: np.ndarray, rows: np.ndarray | slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
-    """Predictions `(count, columns)` and truth `(count,)` of those of some rows whose label is known."""
+    """Predictions `(count, columns)` and true values `(count,)` of the chosen rows in which the label is known."""
     p, y = p[rows], y[rows]
-    held = ~np.isnan(y)
-    return p[held], np.round(y[held]) if isinstance(label, Binary) else y[held]
+    observed = ~np.isnan(y)
+    return p[observed], np.round(y[observed]) if isinstance(label, Binary) else y[observed]
 
 
 def scores(label: Label, p: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """All metrics of one label; NaN where the rows do not allow one."""
+    """All metrics of one label; NaN where a metric is undefined for these rows."""
     if isinstance(label, Continuous):
         return continuous_scores(p[:, 0], p[:, 1], truth, label)
     if not len(truth):
@@ -103,7 +140,7 @@ def binary_scores(p: Tensor, target: Tensor) -> dict[str, float]:
 
 
 def class_scores(p: Tensor, target: Tensor) -> dict[str, float]:
-    """Metrics of a categorical label: those for two classes are means over classes, one against the rest."""
+    """Metrics of a categorical label; AUROC, average precision and F1 are means over classes, one against the rest."""
     classes = p.shape[1]
     options: dict[str, Any] = {"num_classes": classes, "validate_args": False}
     counts = torch.bincount(target, minlength=classes)
@@ -114,7 +151,7 @@ def class_scores(p: Tensor, target: Tensor) -> dict[str, float]:
         return float(metric(p, target, average="none", **options)[present].mean())
 
     with warnings.catch_warnings():
-        # of a class that no row has; it is left out of the means
+        # about classes without any row; they are left out of the means
         warnings.filterwarnings("ignore", message="No positive samples")
         warnings.filterwarnings("ignore", message=".*precision and recall.*")
         return {
@@ -132,7 +169,7 @@ def class_scores(p: Tensor, target: Tensor) -> dict[str, float]:
 
 
 def continuous_scores(mean: np.ndarray, deviation: np.ndarray, truth: np.ndarray, label: Continuous) -> dict[str, float]:
-    """Metrics of a continuous label, errors in its own units."""
+    """Metrics of a continuous label; errors are in its own units."""
     if len(truth) < 2:
         return dict.fromkeys(("absolute_error", "prior_error", "r2", "coverage_90", "nll"), np.nan)
     error = truth - mean
@@ -147,13 +184,13 @@ def continuous_scores(mean: np.ndarray, deviation: np.ndarray, truth: np.ndarray
 
 
 def reliability(label: Label, probabilities: pd.DataFrame, y: np.ndarray) -> dict[str, list[float]]:
-    """What a label's reliability diagram shows: bins of what was predicted, and how often that came true.
+    """Data of a label's reliability diagram: predicted probabilities in bins, and observed frequencies.
 
-    Of a binary label, the probability that it holds; of a categorical one, the probability of the class predicted; of a
-    continuous one, the quantile of the prediction below which the truth lies, against how often.
+    For a binary label, the probability that it is present. For a categorical label, the probability of the predicted class.
+    For a continuous label, quantile levels of the prediction against the fraction of true values below them.
 
     Returns:
-        "predicted", "observed" and "rows" of every bin that has rows.
+        "predicted", "observed" and "rows" of every bin that is not empty.
     """
     p, truth = known(label, columns_of(label, probabilities), y)
     if isinstance(label, Continuous):

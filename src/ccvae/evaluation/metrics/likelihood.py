@@ -1,9 +1,12 @@
-"""How probable the data are to the model, what it keeps of them, and which latents it uses for that."""
+"""Likelihood: the bound and its terms, an importance-weighted estimate of log p(x), and reconstruction errors.
+
+log p(x): Burda et al., "Importance weighted autoencoders", ICLR 2016. SSIM: Wang et al., "Image quality assessment: from error
+visibility to structural similarity", IEEE Transactions on Image Processing, 2004.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,36 +15,50 @@ from torch.distributions import LowRankMultivariateNormal, Normal
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from ccvae.evaluation.bootstrap import Estimate, mean_estimates
+from ccvae.evaluation.metrics.metric import Metric
 from ccvae.model.bound import bound
 from ccvae.model.ccvae import CCVAE
 from ccvae.model.label_blocks.base import DiscreteBlocks
 from ccvae.model.label_blocks.continuous import ContinuousBlocks
 from ccvae.model.latent_model import evaluating
 
-__all__ = ["bound_terms", "latent_use", "log_evidence", "log_prior", "reconstruction_error"]
+__all__ = ["METRICS", "bound_terms", "log_evidence", "log_prior", "reconstruction_error"]
 
 SAMPLES_AT_ONCE = 64
 ROWS_AT_ONCE = 200
 SMALLEST_SIDE = 11
-"""Of images that SSIM's window fits on."""
-ACTIVE = 0.01
-"""Shard of a latent's prior variance that its posterior mean must have over the data to be active (Burda et al., 2016)."""
-COLLAPSED_NATS = 0.05
-PRIOR_SAMPLES = 4096
+"""Smallest image side for SSIM: the size of its window."""
+
+METRICS = (
+    Metric("likelihood.bound.labelled.total", "bound with labels",
+           "lower bound on log p(x, y) in nats per row; compare only runs with the same data and likelihood",
+           "higher", "Likelihood", 1),
+    Metric("likelihood.bound.unlabelled.total", "bound without labels", "lower bound on log p(x) in nats per row",
+           "higher", "Likelihood", 1),
+    Metric("likelihood.evidence.log_evidence", "log p(x)",
+           "importance-weighted estimate on fewer rows; a lower bound, loose where few samples have all the weight",
+           "higher", "Likelihood", 1),
+    Metric("likelihood.evidence.bound_on_these_rows", "… bound on these rows",
+           "lower bound on log p(x) for the same rows as log p(x)", "higher", "Likelihood", 1),
+    Metric("likelihood.reconstruction.absolute_error", "reconstruction error",
+           "mean absolute difference between inputs and reconstructions", "lower", "Likelihood", 4),
+    Metric("likelihood.reconstruction.ssim", "SSIM",
+           "structural similarity of inputs and reconstructions; 1 means identical", "higher", "Likelihood"),
+)  # fmt: skip
 
 
 @torch.no_grad()
 def bound_terms(model: CCVAE, x: Tensor, y: np.ndarray, seed: int = 0) -> dict[str, dict[str, Estimate]]:
-    """The bound and its terms, in nats a row.
+    """The bound and its terms, in nats per row.
 
     Args:
         model: the model.
-        x: inputs.
-        y: labels, NaN where unknown.
-        seed: of the one sample a row for the reconstruction.
+        x: inputs `(rows, *input_shape)`.
+        y: labels `(rows, labels)`, NaN where unknown.
+        seed: seed of the single sample of z per row that estimates the reconstruction term.
 
     Returns:
-        "labelled": on log p(x, y), with the labels as given; "unlabelled": on log p(x).
+        "labelled": terms of the bound on log p(x, y), with the labels as given; "unlabelled": on log p(x).
     """
     found = {}
     with evaluating(model):
@@ -61,19 +78,19 @@ def bound_terms(model: CCVAE, x: Tensor, y: np.ndarray, seed: int = 0) -> dict[s
 
 @torch.no_grad()
 def log_evidence(model: CCVAE, x: Tensor, samples: int = 512, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Importance-weighted estimate of log p(x) (Burda et al., 2016), and the share of samples that carry it.
+    """Importance-weighted estimate of log p(x) (Burda et al., 2016, equation 8), and the effective sample size.
 
-    log 1/K Σ_k p(x|z_k) p(z_k) / q(z_k|x), z_k ~ q(z|x): in expectation a lower bound, which rises to log p(x) with K. Samples
-    are summed as they come, so that memory does not depend on their number.
+    log 1/K Σ_k p(x|z_k) p(z_k) / q(z_k|x), z_k ~ q(z|x): in expectation a lower bound that rises to log p(x) with K. Weights
+    are accumulated in chunks, so memory does not depend on K.
 
     Args:
         model: the model.
-        x: inputs.
-        samples: how many samples a row, K.
-        seed: of the samples.
+        x: inputs `(rows, *input_shape)`.
+        samples: samples per row, K.
+        seed: seed of the samples.
 
     Returns:
-        `(rows,)` nats, and `(rows,)` effective sample sizes over K: near 0, a few samples carry the whole estimate.
+        `(rows,)` nats, and `(rows,)` effective sample sizes divided by K: near 0, a few samples have all the weight.
     """
     x = model.inputs(x)
     posterior = model.encode(x)
@@ -95,7 +112,7 @@ def log_evidence(model: CCVAE, x: Tensor, samples: int = 512, seed: int = 0) -> 
 
 
 def log_prior(model: CCVAE, z: Tensor) -> Tensor:
-    """Log p(z_i) of every label's block, its label summed or integrated out, and of the style: `(rows, labels + 1)` nats."""
+    """Log p(z_i) of every label's block with its label marginalized out, then of the style: `(rows, labels + 1)` nats."""
     parts: list[Tensor] = [z.new_zeros(len(z))] * (len(model.space) + 1)
     for block in model.label_blocks():
         here = z[:, block.latents]
@@ -116,11 +133,11 @@ def log_prior(model: CCVAE, z: Tensor) -> Tensor:
 
 
 def reconstruction_error(x: Tensor, reconstructed: Tensor) -> dict[str, Estimate]:
-    """How far reconstructions are from their inputs; of images also their structural similarity.
+    """Absolute and squared error of reconstructions; for images also structural similarity (Wang et al., 2004).
 
     Args:
         x: inputs `(rows, *input_shape)`.
-        reconstructed: likewise.
+        reconstructed: reconstructions of the same shape.
     """
     difference = (reconstructed - x).flatten(1)
     columns = {"absolute_error": difference.abs().mean(1), "squared_error": difference.square().mean(1)}
@@ -132,46 +149,3 @@ def reconstruction_error(x: Tensor, reconstructed: Tensor) -> dict[str, Estimate
         columns["ssim"] = torch.cat([torch.as_tensor(part).reshape(-1) for part in parts])
     table = torch.stack(list(columns.values()), -1).double().numpy()
     return dict(zip(columns, mean_estimates(table), strict=True))
-
-
-@torch.no_grad()
-def latent_use(model: CCVAE, x: Tensor, seed: int = 0) -> dict[str, Any]:
-    """What each part of the latent vector is used for.
-
-    Args:
-        model: the model.
-        x: inputs.
-        seed: of the samples by which KL divergences are estimated, one a row.
-
-    Returns:
-        "blocks": by label, and "style" for the rest: "kl", nats of q(z_i|x) from p(z_i) on average; "active", how many of its
-        dimensions move with x; "dimensions". "activity": by latent, the variance of its posterior mean over that of its
-        prior. "collapsed": names of label blocks in which nothing of x is kept.
-    """
-    posterior = model.encode(x)
-    generator = torch.Generator(model.device).manual_seed(seed)
-    noise = torch.empty_like(posterior.loc).normal_(generator=generator)
-    z = posterior.loc + posterior.scale * noise
-    log_q = posterior.log_prob(z)
-    where = {**dict(zip(model.space.names, model.block_slices, strict=True)), "style": model.style}
-    log_p = log_prior(model, z)
-    activity = (posterior.loc.var(0) / prior_variance(model, seed)).cpu().numpy()
-    blocks = {}
-    for position, (name, block) in enumerate(where.items()):
-        kl = (log_q[:, block].sum(-1) - log_p[:, position]).cpu().numpy()
-        blocks[name] = {
-            "kl": mean_estimates(kl[:, None].astype(float))[0],
-            "active": int((activity[block] > ACTIVE).sum()),
-            "dimensions": block.stop - block.start,
-        }
-    collapsed = [name for name in model.space.names if blocks[name]["active"] == 0 or blocks[name]["kl"].value < COLLAPSED_NATS]
-    return {"blocks": blocks, "activity": activity.tolist(), "collapsed": collapsed}
-
-
-def prior_variance(model: CCVAE, seed: int) -> Tensor:
-    """Variance of p(z) `(latent_dim,)`, labels summed out."""
-    from ccvae.model.interventions import draw_labels
-
-    uniform = torch.rand(PRIOR_SAMPLES, len(model.space), generator=torch.Generator().manual_seed(seed)).to(model.device)
-    prior = model.conditional_prior(draw_labels(model, uniform).to(next(model.parameters()).dtype))
-    return prior.loc.var(0) + prior.scale.square().mean(0)

@@ -1,4 +1,4 @@
-"""Probes: small networks, many trained side by side, that tell what can be read from parts of the latent vector."""
+"""Probes: small neural networks that measure what can be read from parts of the latent vector; all are trained in parallel."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, relu
 
-__all__ = ["Question", "read"]
+__all__ = ["Probe", "fit_probes"]
 
 HIDDEN = 32
 STEPS = 400
@@ -19,13 +19,13 @@ WEIGHT_DECAY = 1e-2
 
 
 @dataclass(frozen=True, eq=False)
-class Question:
-    """What a probe is to read, and from where.
+class Probe:
+    """What a probe predicts, and from which inputs.
 
     Args:
-        columns: of the inputs, that it sees.
-        target: class of every training row `(rows,)`, -1 where there is none: such rows are not learned from.
-        classes: how many classes.
+        columns: input columns that it sees.
+        target: class of every training row `(rows,)`; rows with -1 are ignored.
+        classes: number of classes.
     """
 
     columns: np.ndarray
@@ -33,57 +33,59 @@ class Question:
     classes: int
 
 
-def read(questions: list[Question], train: np.ndarray, test: np.ndarray, seed: int = 0) -> list[np.ndarray]:
-    """Answers of probes: one hidden layer each, trained on one set of rows and asked of another.
+def fit_probes(probes: list[Probe], train: np.ndarray, test: np.ndarray, seed: int = 0) -> list[np.ndarray]:
+    """Fit probes with one hidden layer each on one set of rows and predict another.
 
     Args:
-        questions: what to read.
-        train: inputs `(rows, columns)` that the targets belong to.
-        test: inputs to answer for.
-        seed: of weights and batches.
+        probes: what to predict.
+        train: inputs `(rows, columns)` of the targets.
+        test: inputs to predict for `(rows, columns)`.
+        seed: seed of weights and batches.
 
     Returns:
-        Probabilities `(test rows, classes)` for each question.
+        Probabilities `(test rows, classes)` of each probe.
     """
-    if not questions:
+    if not probes:
         return []
     mean, deviation = train.mean(0), train.std(0) + 1e-6
-    inputs, asked = (torch.tensor((rows - mean) / deviation, dtype=torch.float32) for rows in (train, test))
-    masks = torch.zeros(len(questions), inputs.shape[1])
-    for mask, question in zip(masks, questions, strict=True):
-        mask[question.columns] = 1
-    targets = torch.tensor(np.stack([question.target for question in questions]), dtype=torch.long)
-    most = max(question.classes for question in questions)
-    impossible = torch.stack([torch.arange(most) >= question.classes for question in questions])
+    inputs, evaluated = (torch.tensor((rows - mean) / deviation, dtype=torch.float32) for rows in (train, test))
+    masks = torch.zeros(len(probes), inputs.shape[1])
+    for mask, probe in zip(masks, probes, strict=True):
+        mask[probe.columns] = 1
+    targets = torch.tensor(np.stack([probe.target for probe in probes]), dtype=torch.long)
+    most = max(probe.classes for probe in probes)
+    impossible = torch.stack([torch.arange(most) >= probe.classes for probe in probes])
     generator = torch.Generator().manual_seed(seed)
-    probes = Probes(masks, most, generator)
-    optimizer = torch.optim.AdamW(probes.parameters, weight_decay=WEIGHT_DECAY)
+    networks = ProbeNetworks(masks, most, generator)
+    optimizer = torch.optim.AdamW(networks.parameters, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=STEPS)
     with torch.enable_grad():
         for _ in range(STEPS):
             rows = torch.randint(len(inputs), (min(BATCH, len(inputs)),), generator=generator)
-            logits = probes(inputs[rows]).masked_fill(impossible[:, None], -1e9)
-            wanted = targets[:, rows]
-            losses = cross_entropy(logits.flatten(0, 1), wanted.flatten(), ignore_index=-1, reduction="none").reshape(
-                wanted.shape
+            logits = networks(inputs[rows]).masked_fill(impossible[:, None], -1e9)
+            expected = targets[:, rows]
+            losses = cross_entropy(logits.flatten(0, 1), expected.flatten(), ignore_index=-1, reduction="none").reshape(
+                expected.shape
             )
-            loss = (losses.sum(1) / (wanted >= 0).sum(1).clamp_min(1)).sum()
+            loss = (losses.sum(1) / (expected >= 0).sum(1).clamp_min(1)).sum()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
     with torch.no_grad():
-        answers = torch.cat([probes(part) for part in asked.split(1024)], 1).masked_fill(impossible[:, None], -1e9).softmax(-1)
-    return [answer[:, : question.classes].numpy() for answer, question in zip(answers, questions, strict=True)]
+        answers = (
+            torch.cat([networks(part) for part in evaluated.split(1024)], 1).masked_fill(impossible[:, None], -1e9).softmax(-1)
+        )
+    return [answer[:, : probe.classes].numpy() for answer, probe in zip(answers, probes, strict=True)]
 
 
-class Probes:
-    """Networks of one hidden layer, one a question, each of which sees its own columns only.
+class ProbeNetworks:
+    """Networks with one hidden layer, one per probe; each sees only its own columns.
 
     Args:
-        masks: `(questions, columns)`, 1 for what each sees.
-        classes: outputs of each.
-        generator: of the first weights.
+        masks: `(probes, columns)`, 1 for the columns that each sees.
+        classes: number of outputs of each.
+        generator: random generator of the initial weights.
     """
 
     def __init__(self, masks: Tensor, classes: int, generator: torch.Generator) -> None:
@@ -98,7 +100,7 @@ class Probes:
             parameter.requires_grad_()
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        """Logits `(questions, rows, classes)` of inputs `(rows, columns)`."""
+        """Logits `(probes, rows, classes)` of inputs `(rows, columns)`."""
         first, shifts, last, bias = self.parameters
         hidden = relu(inputs @ (first * self.masks[..., None]) + shifts)
         logits: Tensor = hidden @ last + bias

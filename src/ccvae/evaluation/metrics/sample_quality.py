@@ -1,4 +1,8 @@
-"""How close the distribution of a model's pictures is to the data's, seen through features."""
+"""Sample quality: distances between the distributions of generated images and data, in the oracle's features.
+
+Fréchet distance: Heusel et al., "GANs trained by a two time-scale update rule", NeurIPS 2017. Kernel distance: Bińkowski et
+al., "Demystifying MMD GANs", ICLR 2018.
+"""
 
 from __future__ import annotations
 
@@ -11,29 +15,41 @@ from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
-from ccvae.evaluation.oracle.predictions import Judge
-from ccvae.evaluation.samples import Painter, Sample
+from ccvae.evaluation.metrics.metric import Metric
+from ccvae.evaluation.oracle.predictions import Oracle
+from ccvae.evaluation.samples import GenerativeModel, Sample
 
-__all__ = ["frechet_distance", "kernel_distance", "realism"]
+__all__ = ["METRICS", "frechet_distance", "kernel_distance", "sample_quality"]
+
+METRICS = (
+    Metric("realism.generated.frechet", "Fréchet distance",
+           "between generated images and data, in the oracle's features", "lower", "Realism", 2),
+    Metric("realism.floor.frechet", "… of other rows",
+           "the same between two halves of the data: what a perfect model would reach", "as it is", "Realism", 2),
+    Metric("realism.reconstructed.frechet", "… of reconstructions",
+           "the same between reconstructions and data: the cost of blur", "lower", "Realism", 2),
+    Metric("realism.generated.kernel", "kernel distance",
+           "squared maximum mean discrepancy in the same features", "lower", "Realism", 4),
+)  # fmt: skip
 
 SUBSETS = 50
 LARGEST_SUBSET = 500
 
 
 class Features(nn.Module):
-    """Features that were computed already, as torchmetrics takes them."""
+    """Passes precomputed features to torchmetrics."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
         self.num_features = size
 
     def forward(self, features: Tensor) -> Tensor:
-        """The features themselves."""
+        """The features, unchanged."""
         return features
 
 
 def frechet_distance(real: np.ndarray, other: np.ndarray) -> float:
-    """Fréchet distance of Normal fits to two sets of features `(rows, features)`; 0 for the same distribution."""
+    """Fréchet distance between normal fits to two sets of features `(rows, features)`; 0 for equal distributions."""
     metric = FrechetInceptionDistance(Features(real.shape[1]))
     metric.update(torch.tensor(real, dtype=torch.float64), real=True)
     metric.update(torch.tensor(other, dtype=torch.float64), real=False)
@@ -41,7 +57,7 @@ def frechet_distance(real: np.ndarray, other: np.ndarray) -> float:
 
 
 def kernel_distance(real: np.ndarray, other: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """Squared maximum mean discrepancy with a cubic kernel, unbiased: its mean over random subsets, and their deviation."""
+    """Squared maximum mean discrepancy with a cubic kernel (unbiased): its mean and standard deviation over subsets."""
     size = min(LARGEST_SUBSET, len(real), len(other))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Metric `Kernel Inception Distance` will save all")
@@ -54,36 +70,40 @@ def kernel_distance(real: np.ndarray, other: np.ndarray, seed: int = 0) -> tuple
     return float(mean), float(deviation)
 
 
-def realism(model: Painter, judge: Judge, train: Sample, test: Sample, most: int = 2000, seed: int = 0) -> dict[str, Any]:
-    """Distances from real rows' features, of equally many pictures of each kind.
+def sample_quality(
+    model: GenerativeModel, oracle: Oracle, train: Sample, test: Sample, most: int = 2000, seed: int = 0
+) -> dict[str, Any]:
+    """Distances from real rows in the oracle's features, with equally many images of each kind.
 
     Args:
         model: the model.
-        judge: whose features are compared.
-        train: rows that the judge may have learned from.
-        test: rows that it has not.
-        most: pictures of each kind, if half of the rows are as many.
-        seed: of what is generated.
+        oracle: its features are compared.
+        train: rows that the oracle may have been trained on.
+        test: rows that it was not trained on.
+        most: maximum number of images of each kind.
+        seed: seed of the generated images.
 
     Returns:
-        "generated": of new pictures under no condition; "reconstructed": of the rows themselves as the model sees them;
-        "floor": of other real rows, which is what a perfect model would reach; "training": of training rows, to which the
-        oracle's features are partial. Each with "frechet", "kernel" and "kernel_deviation". "pictures": how many of each;
-        "features": how many numbers they are compared by.
+        "generated": images generated without conditions; "reconstructed": reconstructions of the rows; "floor": other real
+        rows, what a perfect model would reach; "training": training rows, which the oracle's features fit better. Each with
+        "frechet", "kernel" and "kernel_deviation". "pictures": number of each; "features": number of features.
+
+    Raises:
+        ValueError: fewer than four test rows.
     """
     count = min(len(train), len(test) // 2, most)
     if count < 2:
-        raise ValueError(f"realism: {len(test)} rows are too few to compare two halves of; choose a split with more")
+        raise ValueError(f"sample quality: {len(test)} rows are too few to compare two halves; choose a split with more rows")
     rows, others, training = test.first(count), Sample(test.data, test.rows[count : 2 * count]), train.first(count)
-    real = judge.look(rows.x).features
-    looks = {
-        "generated": judge.look(model.generate(count, None, seed)).features,
-        "reconstructed": judge.look(model.reconstruct(rows.x)).features,
-        "floor": judge.look(others.x).features,
-        "training": judge.look(training.x).features,
+    real = oracle.predict(rows.x).features
+    features = {
+        "generated": oracle.predict(model.generate(count, None, seed)).features,
+        "reconstructed": oracle.predict(model.reconstruct(rows.x)).features,
+        "floor": oracle.predict(others.x).features,
+        "training": oracle.predict(training.x).features,
     }
     found: dict[str, Any] = {}
-    for name, features in looks.items():
-        mean, deviation = kernel_distance(real, features, seed)
-        found[name] = {"frechet": frechet_distance(real, features), "kernel": mean, "kernel_deviation": deviation}
+    for name, other in features.items():
+        mean, deviation = kernel_distance(real, other, seed)
+        found[name] = {"frechet": frechet_distance(real, other), "kernel": mean, "kernel_deviation": deviation}
     return {**found, "pictures": count, "features": real.shape[1]}

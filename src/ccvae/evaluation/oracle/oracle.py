@@ -1,8 +1,7 @@
-"""The oracle: an independent classifier that judges pictures, trained once for each data set and kept in the cache.
+"""The oracle: a classifier trained independently of the model, with which its images are evaluated.
 
-It reads every label and, where a program drew the data, every label's variant (which glasses). It is trained on the data's own
-training rows with all labels that are known of them, never meets a model, and is the eye with which pictures of models are
-looked at. All numbers that rest on it are shown beside its own accuracy on rows that it was not trained on.
+It learns all labels of the training split, and for rendered data also the variants in which they show. It never sees the model.
+Every number that uses it is reported beside its own accuracy on rows that it was not trained on.
 """
 
 from __future__ import annotations
@@ -21,16 +20,16 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss
 
 from ccvae.data.dataset import Dataset
-from ccvae.evaluation.oracle.predictions import Opinion
+from ccvae.evaluation.oracle.predictions import Predictions
 from ccvae.evaluation.oracle.training import OracleConfig, train_network
 from ccvae.labels import Binary, Categorical, Label, LabelSpace
 from ccvae.model.latent_model import evaluating
 from ccvae.storage.cache import built_once
 
-__all__ = ["Oracle", "OracleConfig", "known_labels", "trained_oracle"]
+__all__ = ["OracleConfig", "OracleNetwork", "known_labels", "trained_oracle"]
 
 VERSION = 1
-"""Raised whenever an oracle trained anew would differ, so that those in the cache are not mistaken for it."""
+"""Increased whenever a newly trained oracle would differ, so that older ones in the cache are not used for it."""
 WEIGHTS = "oracle.safetensors"
 FEATURES = 256
 DROPOUT = 0.2
@@ -38,13 +37,13 @@ COARSEST_SIDE, FINEST_SIDE = 4, 32
 ROWS_AT_ONCE = 64
 
 
-class Oracle(nn.Module):
-    """A classifier of all labels, and of the variants that show them.
+class OracleNetwork(nn.Module):
+    """Classifier of all labels and of the variants in which they show. An `Oracle`.
 
     Args:
         space: the labels.
-        input_shape: of one input.
-        variants: names of the variants by label; none where they are not known.
+        input_shape: shape of one input.
+        variants: names of the variants by label; None where they are not known.
         width: see `OracleConfig`.
     """
 
@@ -64,29 +63,29 @@ class Oracle(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def features(self, x: Tensor) -> Tensor:
-        """What the heads see of inputs: `(rows, features)`."""
+        """Last hidden layer `(rows, features)`."""
         features: Tensor = self.network(x)
         return features
 
     def logits(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Outputs of every head: of the labels in order, then of the variants."""
+        """Outputs of every head: labels in order, then variants."""
         parts: tuple[Tensor, ...] = self.heads(self.features(x)).split(self.sizes, -1)
         return parts
 
-    def look(self, pictures: Tensor) -> Opinion:
-        """Opinion on pictures `(rows, *input_shape)`."""
+    def predict(self, images: Tensor) -> Predictions:
+        """Predictions for images `(rows, *input_shape)`."""
         with evaluating(self), torch.no_grad():
             device = self.heads.weight.device
-            features = torch.cat([self.features(chunk.to(device)) for chunk in pictures.split(ROWS_AT_ONCE)])
+            features = torch.cat([self.features(chunk.to(device)) for chunk in images.split(ROWS_AT_ONCE)])
             parts = self.heads(features).cpu().split(self.sizes, -1)
-        values = {label.name: readable(label, part).numpy() for label, part in zip(self.space, parts, strict=False)}
+        values = {label.name: to_prediction(label, part).numpy() for label, part in zip(self.space, parts, strict=False)}
         variants = {
             name: part.softmax(-1).numpy() for name, part in zip(self.variant_names, parts[len(self.space) :], strict=True)
         }
-        return Opinion(values, variants, features.cpu().numpy())
+        return Predictions(values, variants, features.cpu().numpy())
 
     def loss(self, x: Tensor, y: Tensor, variants: Tensor) -> Tensor:
-        """Mean loss of a batch: labels `(rows, labels)` with NaN where unknown, variants `(rows, labels)` with -1 for none."""
+        """Loss of a batch: labels `(rows, labels)` with NaN where unknown, variants `(rows, labels)` with -1 where unknown."""
         parts = self.logits(x)
         losses = [
             label_loss(label, part, y[:, column]) for column, (label, part) in enumerate(zip(self.space, parts, strict=False))
@@ -98,12 +97,12 @@ class Oracle(nn.Module):
 
 
 def network(shape: tuple[int, ...], width: int) -> nn.Module:
-    """From inputs to features: for images convolutions that look closely before they shrink, for vectors two hidden layers."""
+    """Features of inputs: a convolutional network for images, two hidden layers for vectors."""
     if len(shape) == 1:
         hidden = 8 * width
         return nn.Sequential(*dense(shape[0], hidden), *dense(hidden, FEATURES), nn.Dropout(DROPOUT))
     side = min(shape[1:])
-    # large images shrink at once, so that they cost what small ones do
+    # large images are downsampled first, so they cost about as much as small ones
     shrunk = max(0, round(math.log2(side / FINEST_SIDE)))
     stages = max(1, round(math.log2(side / COARSEST_SIDE)) - shrunk)
     widths = [shape[0], width // 2, *(width * 2 ** min(stage, 2) for stage in range(stages))]
@@ -119,22 +118,22 @@ def network(shape: tuple[int, ...], width: int) -> nn.Module:
 
 
 def convolution(narrow: int, wide: int, stride: int) -> list[nn.Module]:
-    """A normalised 3×3 convolution."""
+    """3×3 convolution with batch normalization."""
     return [nn.Conv2d(narrow, wide, 3, stride, 1, bias=False), nn.BatchNorm2d(wide), nn.ReLU()]
 
 
 def dense(narrow: int, wide: int) -> list[nn.Module]:
-    """A normalised hidden layer."""
+    """Hidden layer with batch normalization."""
     return [nn.Linear(narrow, wide, bias=False), nn.BatchNorm1d(wide), nn.ReLU()]
 
 
 def outputs(label: Label) -> int:
-    """Outputs of a label's head."""
+    """Number of outputs of a label's head."""
     return len(label.values) if isinstance(label, Categorical) else 1
 
 
-def readable(label: Label, part: Tensor) -> Tensor:
-    """A head's outputs as `Opinion.values`."""
+def to_prediction(label: Label, part: Tensor) -> Tensor:
+    """A head's outputs as `Predictions.values`."""
     if isinstance(label, Binary):
         present = part.sigmoid()
         return torch.cat([1 - present, present], -1)
@@ -142,7 +141,7 @@ def readable(label: Label, part: Tensor) -> Tensor:
 
 
 def label_loss(label: Label, part: Tensor, y: Tensor) -> Tensor:
-    """Mean loss of one label's head over the rows where the label is known."""
+    """Mean loss of one label's head over the rows in which the label is known."""
     known = ~y.isnan()
     if not known.any():
         return part.sum() * 0
@@ -155,40 +154,40 @@ def label_loss(label: Label, part: Tensor, y: Tensor) -> Tensor:
 
 
 def known_labels(data: Dataset, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
-    """All that is known of rows' labels: where a program drew them, also what is hidden from models."""
+    """Labels of rows as far as they are known; for rendered data, including those hidden from the model."""
     labels = data.labels[rows]
     if data.truth is None:
         return labels
     return np.where(np.isnan(labels), data.truth.variants[rows] >= 0, labels).astype(np.float32)
 
 
-def train(data: Dataset, config: OracleConfig, progress: bool = False, device: torch.device | str = "cpu") -> Oracle:
-    """An oracle trained on a data set's training rows."""
+def train(data: Dataset, config: OracleConfig, progress: bool = False, device: torch.device | str = "cpu") -> OracleNetwork:
+    """Train an oracle on the training split."""
     labels = known_labels(data)
     space = data.space.with_priors(labels[data.splits["train"]])
     variants = np.full(data.labels.shape, -1) if data.truth is None else data.truth.variants
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         names = None if data.truth is None else data.truth.variant_names
-        oracle = Oracle(space, data.input_shape, names, config.width).to(device)
+        oracle = OracleNetwork(space, data.input_shape, names, config.width).to(device)
         train_network(oracle, data, labels, variants, config, progress, device)
     return oracle.eval()
 
 
 def trained_oracle(
     data: Dataset, config: OracleConfig | None = None, progress: bool = False, device: torch.device | str = "cpu"
-) -> Oracle:
-    """The oracle of a data set: read from the cache, or trained first.
+) -> OracleNetwork:
+    """The oracle of a data set, from the cache or newly trained.
 
     Args:
-        data: its training rows, with all labels known of them, are trained on.
-        config: how it is made.
-        progress: whether to show a progress bar while it is trained.
-        device: where it is trained and looks.
+        data: trained on its training split, with all known labels.
+        config: architecture and training.
+        progress: whether to show a progress bar while training.
+        device: device of training and prediction.
 
     Raises:
         ValueError: a label is unknown in all training rows, or constant.
-        OSError: the cache cannot be written to.
+        OSError: the cache cannot be written.
     """
     config = config or OracleConfig()
     space = data.space.with_priors(known_labels(data)[data.splits["train"]])
@@ -199,13 +198,13 @@ def trained_oracle(
         save_file({name: tensor.cpu().contiguous() for name, tensor in weights.items()}, folder / WEIGHTS)
 
     folder = built_once(f"oracle-{fingerprint(data, config)}", build)
-    oracle = Oracle(space, data.input_shape, variants, config.width)
+    oracle = OracleNetwork(space, data.input_shape, variants, config.width)
     oracle.load_state_dict(load_file(folder / WEIGHTS))
     return oracle.to(device).eval()
 
 
 def fingerprint(data: Dataset, config: OracleConfig) -> str:
-    """Text that changes with all that an oracle depends on: the training rows, their known labels, and how it is made."""
+    """Hash of everything that an oracle depends on: training rows, their known labels, architecture and training."""
     told = hashlib.sha256(json.dumps([VERSION, repr(config), list(data.input_shape), list(data.space.names)]).encode())
     told.update(json.dumps([[label.kind, list(getattr(label, "values", ()))] for label in data.space]).encode())
     rows = data.splits["train"]

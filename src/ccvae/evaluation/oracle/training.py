@@ -24,15 +24,15 @@ WEIGHT_DECAY = 0.05
 
 @dataclass(frozen=True)
 class OracleConfig:
-    """How an oracle is made and trained.
+    """Architecture and training of an oracle.
 
     Args:
         epochs: passes over the training rows.
-        least_steps: fewest steps; small data sets are passed over more often.
-        width: channels of the first convolution, or units of a hidden layer divided by eight.
+        least_steps: minimum number of steps, even if that takes more passes.
+        width: channels of the first convolution; for vectors, hidden units divided by eight.
         batch_size: rows per step, at most an eighth of all rows.
-        learning_rate: highest learning rate (AdamW, one-cycle schedule).
-        blur: fraction of training images that are blurred, so that blurred images are judged by what they show.
+        learning_rate: peak learning rate (AdamW, one-cycle schedule).
+        blur: fraction of training images that are blurred, so that blurred images are recognized by what they show.
         seed: seed of weights, batches and blur.
     """
 
