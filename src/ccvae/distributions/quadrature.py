@@ -46,12 +46,15 @@ class Grid(NamedTuple):
 
 
 def on_accelerator(tensor: Tensor) -> bool:
-    """Whether a tensor is elsewhere than in the processor's memory."""
-    return tensor.device.type != "cpu"
+    """Whether to compute as on an accelerator, without waiting for values: on one, and in graphs that are exported."""
+    return tensor.device.type != "cpu" or torch.compiler.is_exporting()
 
 
 def row_chunks(tensor: Tensor) -> Iterator[slice]:
     """A few rows at a time; at least one chunk, however empty."""
+    if torch.compiler.is_exporting():  # the number of rows is not known
+        yield slice(None)
+        return
     count = ROWS_ON_ACCELERATOR if on_accelerator(tensor) else ROWS_AT_ONCE
     for start in range(0, max(len(tensor), 1), count):
         yield slice(start, start + count)

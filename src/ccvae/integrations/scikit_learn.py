@@ -1,0 +1,266 @@
+"""scikit-learn estimators: a classifier for partly labelled data, and a transformer into the latent space.
+
+Both take a numeric table `(rows, features)` and labels with holes, and work in pipelines, grid searches and `clone`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils.multiclass import unique_labels
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from ccvae.config import ModelConfig, TrainConfig
+from ccvae.data import arrays
+from ccvae.labels import Binary, Categorical, LabelSpace
+from ccvae.model.ccvae import CCVAE
+from ccvae.training.fit import fit
+
+__all__ = ["CCVAEClassifier", "CCVAETransformer"]
+
+SMALLEST_DEVIATION = 1e-12
+FEWEST_ROWS = 4
+
+
+class _CCVAEEstimator(BaseEstimator):  # type: ignore[misc]
+    """What the classifier and the transformer share: parameters, and training."""
+
+    def __init__(
+        self,
+        *,
+        latent_dim: int = 0,
+        block_dim: int = 2,
+        width: int = 32,
+        dropout: float = 0.0,
+        steps: int = 600,
+        batch_size: int = 64,
+        learning_rate: float = 1e-2,
+        weight_decay: float = 0.05,
+        classification_weight: float | None = None,
+        unlabelled: Any = -1,
+        accelerator: str = "cpu",
+        random_state: Any = None,
+    ) -> None:
+        self.latent_dim = latent_dim
+        self.block_dim = block_dim
+        self.width = width
+        self.dropout = dropout
+        self.steps = steps
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.classification_weight = classification_weight
+        self.unlabelled = unlabelled
+        self.accelerator = accelerator
+        self.random_state = random_state
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.target_tags.multi_output = True
+        tags.non_deterministic = False
+        return tags
+
+    def _fit(self, X: Any, y: Any) -> None:
+        """Check the data, and train a model on them."""
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None; "
+                f"mark rows without a label by {self.unlabelled!r} or NaN"
+            )
+        X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=FEWEST_ROWS)
+        names, numbers = self._labels_of(y, len(X))
+        self.mean_ = X.mean(axis=0, dtype=np.float64)
+        deviation = X.std(axis=0, dtype=np.float64)
+        self.scale_ = np.where(deviation > SMALLEST_DEVIATION, deviation, 1.0)
+        labels: list[Binary | Categorical] = [
+            Binary(name) if len(values) == 2 else Categorical(name, tuple(range(len(values))))
+            for name, values in zip(names, self._values, strict=True)
+        ]
+        space = LabelSpace(tuple(labels)).with_priors(numbers)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        table = pd.DataFrame(numbers.astype(object), columns=names)
+        splits = {"train": np.arange(len(X))}
+        data = arrays(self._standardized(X), table, space=space, splits=splits, name="X", seed=seed)
+        batch_size = min(self.batch_size, len(X))
+        training = TrainConfig(
+            epochs=max(1, math.ceil(self.steps * batch_size / len(X))),
+            batch_size=batch_size,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            classification_weight=self.classification_weight,
+            accelerator=self.accelerator,
+            devices=1,
+            seed=seed,
+        )
+        model = ModelConfig(
+            latent_dim=self.latent_dim, block_dim=self.block_dim, width=self.width, dropout=self.dropout, likelihood="normal"
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.model_ = fit(CCVAE(data.space, data.input_shape, model), data, config=training, progress=False)
+
+    def _labels_of(self, y: Any, rows: int) -> tuple[list[str], np.ndarray]:
+        """Names of the labels, and their numbers `(rows, labels)`, NaN where not observed."""
+        names = [str(name) for name in y.columns] if isinstance(y, pd.DataFrame) else None
+        cells = np.asarray(y, dtype=object) if not isinstance(y, np.ndarray) else y
+        if cells.ndim == 2 and cells.shape[1] == 1:
+            cells = cells[:, 0]
+        if cells.ndim not in (1, 2) or len(cells) != rows:
+            raise ValueError(f"y: expected shape ({rows},) or ({rows}, labels), found {cells.shape}")
+        if cells.dtype.kind == "f" and np.isinf(cells).any():
+            raise ValueError("Input y contains infinity; labels are classes, NaN or the mark of unlabelled rows")
+        self._single = cells.ndim == 1
+        columns = [cells] if self._single else [cells[:, column] for column in range(cells.shape[1])]
+        found = [self._numbers_of(column) for column in columns]
+        self._values = [values for values, _ in found]
+        self.classes_ = self._values[0] if self._single else self._values
+        if names is None or len(names) != len(columns):
+            names = ["label"] if self._single else [f"label {column + 1}" for column in range(len(columns))]
+        return names, np.stack([numbers for _, numbers in found], axis=1)
+
+    def _numbers_of(self, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Classes of one label, and its rows as their positions, NaN where not observed."""
+        missing = np.asarray(pd.isna(cells))
+        marked = np.array([_same(cell, self.unlabelled) for cell in cells.tolist()])
+        if len({*cells[~missing & ~marked].tolist()}) > 1:  # of two classes, one may be -1
+            missing |= marked
+        observed = cells[~missing]
+        if observed.dtype == object:
+            observed = np.array(observed.tolist())
+        if observed.dtype.kind == "f" and (observed != np.floor(observed)).any():
+            raise ValueError("Unknown label type: continuous; y holds numbers that are not whole, and a classifier needs classes")
+        values = unique_labels(observed) if len(observed) else np.array([])
+        if len(values) < 2:
+            raise ValueError(f"y: a classifier needs at least two classes, found one class or none: {values.tolist()}")
+        numbers = np.full(len(cells), np.nan, dtype=np.float32)
+        numbers[~missing] = np.searchsorted(values, observed)
+        return values, numbers
+
+    def _standardized(self, X: np.ndarray) -> np.ndarray:
+        """Features with the training rows' mean 0 and standard deviation 1."""
+        return ((X - self.mean_) / self.scale_).astype(np.float32)
+
+    def _inputs_of(self, X: Any) -> np.ndarray:
+        """New rows as the model takes them."""
+        check_is_fitted(self, "model_")
+        return self._standardized(validate_data(self, X, dtype=[np.float64, np.float32], reset=False))
+
+
+class CCVAEClassifier(ClassifierMixin, _CCVAEEstimator):  # type: ignore[misc]
+    """Semi-supervised classifier: q(y|x) of a CCVAE that is trained on all rows, labelled or not.
+
+    Rows without a label have `unlabelled` (-1, scikit-learn's convention for semi-supervised data), NaN or None in `y`. If
+    only one other class is left, -1 is taken for a class. Features are standardized inside. Sample weights are not supported:
+    `fit` has no `sample_weight`.
+
+    Args:
+        latent_dim: size of the latent vector; 0 gives room for the label blocks and 32 dimensions of style.
+        block_dim: dimensions of each label's block.
+        width: eighth of the number of units in a hidden layer.
+        dropout: probability with which the encoder's last features are dropped in training.
+        steps: training steps, at least one pass over the rows.
+        batch_size: rows per step, at most all rows.
+        learning_rate: highest learning rate of the one-cycle schedule.
+        weight_decay: decoupled weight decay of the networks.
+        classification_weight: weight of log q(y|x) in the objective; None scales with the number of features.
+        unlabelled: value in `y` that means "not labelled".
+        accelerator: as Lightning's: "cpu", "gpu" or "auto".
+        random_state: seed or random generator; None draws a seed from NumPy's global generator.
+
+    Attributes:
+        classes_: classes of the label; a list of arrays if `y` has several columns.
+        model_: the trained `CCVAE`.
+
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> partly = y.copy()
+    >>> partly[np.arange(150) % 10 != 0] = -1
+    >>> classifier = CCVAEClassifier(steps=200, random_state=0).fit(X, partly)
+    >>> classifier.predict(X[:2]).shape, bool(classifier.score(X, y) > 0.8)
+    ((2,), True)
+    """
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Train on rows `(rows, features)` with labels `(rows,)` or `(rows, labels)`, of which any may be missing."""
+        self._fit(X, y)
+        return self
+
+    def predict_proba(self, X: Any) -> np.ndarray | list[np.ndarray]:
+        """q(y|x): `(rows, classes)`; of several labels, a list of such arrays, or `(rows, labels)` if all are 0 or 1."""
+        table = self.model_.predict_proba(self._inputs_of(X)) if hasattr(self, "model_") else self._inputs_of(X)
+        parts = [table[list(label.output_columns)].to_numpy(dtype=np.float64) for label in self.model_.space]
+        parts = [part / part.sum(axis=1, keepdims=True) for part in parts]
+        if self._single:
+            return parts[0]
+        if all(values.tolist() == [0, 1] for values in self._values):
+            return np.stack([part[:, 1] for part in parts], axis=1)
+        return parts
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The most probable class of every row: `(rows,)`, or `(rows, labels)` of several labels."""
+        parts = self.predict_proba(X)
+        if self._single:
+            chosen: np.ndarray = self._values[0][np.asarray(parts).argmax(axis=1)]
+            return chosen
+        if isinstance(parts, np.ndarray):
+            return (parts >= 0.5).astype(self._values[0].dtype)
+        return np.stack([values[part.argmax(axis=1)] for values, part in zip(self._values, parts, strict=True)], axis=1)
+
+
+class CCVAETransformer(TransformerMixin, _CCVAEEstimator):  # type: ignore[misc]
+    """Rows as the posterior means of their latents: each label's block, then the style.
+
+    Trained on partly labelled rows as `CCVAEClassifier` is, with the same parameters. `get_feature_names_out` names each
+    latent by its label. `inverse_transform` decodes latents into rows in the units of `X`.
+    """
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Train on rows `(rows, features)` with labels `(rows,)` or `(rows, labels)`, of which any may be missing."""
+        self._fit(X, y)
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Means of q(z|x): `(rows, latent_dim)`."""
+        inputs = self._inputs_of(X)
+        means: np.ndarray = self.model_.encode(inputs).loc.cpu().numpy().astype(np.float64)
+        return means
+
+    def inverse_transform(self, Z: Any) -> np.ndarray:
+        """Expected rows `(rows, features)` of latents `(rows, latent_dim)`, in the units of `X`."""
+        check_is_fitted(self, "model_")
+        latents = np.asarray(Z, dtype=np.float32)
+        size = self.model_.config.latent_dim
+        if latents.ndim != 2 or latents.shape[1] != size:
+            raise ValueError(f"Z: expected shape (rows, {size}), as transform gives it, found {latents.shape}")
+        decoded = self.model_.decode(torch.from_numpy(latents).to(self.model_.device)).cpu().numpy()
+        rows: np.ndarray = decoded * self.scale_ + self.mean_
+        return rows
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Names of the latents: the label and a number, or "style" and a number."""
+        check_is_fitted(self, "model_")
+        model = self.model_
+        names = [
+            f"{name}_{number}"
+            for name, block in zip(model.space.names, model.block_slices, strict=True)
+            for number in range(block.stop - block.start)
+        ]
+        names += [f"style_{number}" for number in range(model.style.stop - model.style.start)]
+        return np.array(names, dtype=object)
+
+
+def _same(cell: Any, mark: Any) -> bool:
+    """Whether a cell is the mark of unlabelled rows, and not merely a text that looks the same."""
+    return isinstance(cell, str) == isinstance(mark, str) and cell == mark
