@@ -2,11 +2,11 @@
 
 Five files, each with a dynamic batch, and with the label space and the names of its outputs in the metadata:
 
-    encoder.onnx     inputs                                -> mean, scale, probabilities
-    decoder.onnx     latents                               -> outputs
-    intervene.onnx   inputs, labels, strength              -> outputs
-    generate.onnx    labels, noise, uniform                -> outputs
-    transfer.onnx    source, target, chosen                -> outputs
+    encoder.onnx     inputs                      -> mean, scale, probabilities, exact_probabilities
+    decoder.onnx     latents                     -> outputs
+    intervene.onnx   inputs, labels, strength    -> outputs
+    generate.onnx    labels, noise, uniform      -> outputs
+    transfer.onnx    source, target, chosen      -> outputs
 
 `labels` are `(batch, labels)` floats as `LabelSpace.encode` gives them: NaN in `intervene` leaves a label as it is, and in
 `generate` draws it from its prior by `uniform`.
@@ -27,6 +27,8 @@ import torch
 from torch import Tensor, nn
 
 from ccvae.distributions.normal_quantile import normal_quantile
+from ccvae.labels import Continuous, Label
+from ccvae.model.calibration import SMALLEST
 from ccvae.model.label_blocks.base import LabelBlocks
 from ccvae.model.latent_model import LatentModel, evaluating, full
 from ccvae.storage.atomic import writing
@@ -61,10 +63,10 @@ class Graph(nn.Module):
 
 
 class EncoderGraph(Graph):
-    """Means and scales of q(z|x), and q(y|x) with the columns of `predict_proba`."""
+    """Means and scales of q(z|x), and the columns of `predict_proba`: calibrated, and the exact q(y|x)."""
 
     arguments = ("inputs",)
-    results = ("mean", "scale", "probabilities")
+    results = ("mean", "scale", "probabilities", "exact_probabilities")
 
     def __init__(self, model: LatentModel) -> None:
         super().__init__(model)
@@ -74,14 +76,24 @@ class EncoderGraph(Graph):
         """Arguments to trace with."""
         return (torch.rand(EXAMPLE_ROWS, *self.model.input_shape),)
 
-    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The graph."""
         posterior = self.model.posterior(inputs)
         predicted: dict[int, Tensor] = {}
         for block, columns in zip(self.model.label_blocks(), self.columns, strict=True):
             found = block.predict(posterior.loc[:, block.latents], posterior.scale[:, block.latents])
             predicted |= dict(zip(columns, found.unbind(1), strict=True))
-        return posterior.loc, posterior.scale, torch.cat([predicted[column] for column in sorted(predicted)], 1)
+        exact = [predicted[column] for column in range(len(self.model.space))]
+        calibrated = [self.calibrated(label, each) for label, each in zip(self.model.space, exact, strict=True)]
+        return posterior.loc, posterior.scale, torch.cat(calibrated, 1), torch.cat(exact, 1)
+
+    def calibrated(self, label: Label, exact: Tensor) -> Tensor:
+        """Probabilities `(batch, values)` at the label's temperature; of a continuous label, its deviation times that."""
+        calibration = self.model.calibration
+        temperature = 1.0 if calibration is None else calibration.temperatures.get(label.name, 1.0)
+        if isinstance(label, Continuous):
+            return exact * torch.tensor([1.0, temperature])
+        return (exact.clamp_min(SMALLEST).log() / temperature).softmax(-1) if temperature != 1 else exact
 
 
 class DecoderGraph(Graph):

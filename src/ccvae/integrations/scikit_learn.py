@@ -104,7 +104,8 @@ class _CCVAEEstimator(BaseEstimator):  # type: ignore[misc]
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.model_ = fit(CCVAE(data.space, data.input_shape, model), data, config=training, progress=False)
+            trained = fit(CCVAE(data.space, data.input_shape, model), data, config=training, progress=False)
+        self.model_ = trained.double()  # so that results do not depend on which rows come together
 
     def _labels_of(self, y: Any, rows: int) -> tuple[list[str], np.ndarray]:
         """Names of the labels, and their numbers `(rows, labels)`, NaN where not observed."""
@@ -135,7 +136,9 @@ class _CCVAEEstimator(BaseEstimator):  # type: ignore[misc]
         if observed.dtype == object:
             observed = np.array(observed.tolist())
         if observed.dtype.kind == "f" and (observed != np.floor(observed)).any():
-            raise ValueError("Unknown label type: continuous; y holds numbers that are not whole, and a classifier needs classes")
+            raise ValueError(
+                "Unknown label type: continuous; y holds numbers that are not whole, and a classifier needs classes"
+            )
         values = unique_labels(observed) if len(observed) else np.array([])
         if len(values) < 2:
             raise ValueError(f"y: a classifier needs at least two classes, found one class or none: {values.tolist()}")
