@@ -107,8 +107,8 @@ class TrainConfig:
         gradient_clip: largest norm of the gradient; 0 does not clip.
         estimator: "exact", or "paper" for the paper's importance-weighted estimator.
         classification_weight: weight of log q(y|x) in the objective; 1 is the bound itself. None is 1 for the paper's
-            estimator; for the exact one it is a tenth of the number of input elements divided by the likelihood's scale, so
-            that labels count the same for inputs of any size and units.
+            estimator; for the exact one it is a tenth of the number of input elements divided by the likelihood's scale, at
+            least 10, so that labels count the same for inputs of any size and units.
         intervention_weight: weight of the intervention loss (see `ccvae.training.intervention_losses`): edits and conditions
             become visible, at the cost of a few nats. 0 is the bound alone. None is 0 for the paper's estimator; for the exact
             one it is 0.07 % of the number of input elements divided by the likelihood's scale.

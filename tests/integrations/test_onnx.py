@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import ccvae
+from ccvae.cli.main import main
 from ccvae.integrations.onnx import GRAPHS, export_onnx
 from ccvae.model.calibration import Calibration
 from ccvae.model.interventions import sample_noise
@@ -115,3 +116,10 @@ def test_networks_that_cannot_be_exported(tmp_path):
 def test_unknown_graphs_are_refused(model, tmp_path):
     with pytest.raises(ValueError, match="expected some of encoder, decoder"):
         export_onnx(model, tmp_path, ["encodder"])
+
+
+def test_command_line(model, tmp_path, capsys):
+    model.save(tmp_path / "run")
+    assert main(["export", str(tmp_path / "run"), "--graphs", "[decoder]"]) == 0
+    assert [path.name for path in (tmp_path / "run" / "onnx").iterdir()] == ["decoder.onnx"]
+    assert "decoder.onnx" in capsys.readouterr().err

@@ -30,7 +30,7 @@ def _quiet():
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 
 
-@pytest.mark.parametrize(("estimator", "check"), checks())
+@pytest.mark.parametrize(("estimator", "check"), list(checks()))
 def test_estimator_check(estimator, check):
     """None of scikit-learn's checks is excepted; those for other kinds of estimators are not generated."""
     with warnings.catch_warnings():
@@ -112,6 +112,12 @@ def test_latents_and_back(blobs):
     assert latents.columns[-1].startswith("style_")
     back = transformer.inverse_transform(latents)
     assert np.corrcoef(back.ravel(), X.ravel())[0, 1] > 0.9
+
+
+def test_few_features_are_classified():
+    """The default weight of classification is large enough for four features."""
+    X, y = load_iris(return_X_y=True)
+    assert CCVAEClassifier(steps=STEPS, random_state=0).fit(X, y).score(X, y) > 0.95
 
 
 def test_iris_in_own_units():

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 
-from ccvae.cli import data, evaluate, pictures, predict, train
+from ccvae.cli import data, evaluate, export, pictures, predict, train
 from ccvae.cli.arguments import parsed_arguments
 from ccvae.distributed.memory import keep_memory
 
@@ -15,6 +15,7 @@ VERBS: dict[str, Callable[..., int | None]] = {
     "evaluate": evaluate.evaluate,
     "compare": evaluate.compare,
     "predict": predict.predict,
+    "export": export.export,
     "generate": pictures.generate,
     "intervene": pictures.intervene,
     "traverse": pictures.traverse,

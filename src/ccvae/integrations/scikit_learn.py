@@ -144,11 +144,12 @@ class _CCVAEEstimator(BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"y: a classifier needs at least two classes, found one class or none: {values.tolist()}")
         numbers = np.full(len(cells), np.nan, dtype=np.float32)
         numbers[~missing] = np.searchsorted(values, observed)
-        return values, numbers
+        return np.asarray(values), numbers
 
     def _standardized(self, X: np.ndarray) -> np.ndarray:
         """Features with the training rows' mean 0 and standard deviation 1."""
-        return ((X - self.mean_) / self.scale_).astype(np.float32)
+        standardized: np.ndarray = ((X - self.mean_) / self.scale_).astype(np.float32)
+        return standardized
 
     def _inputs_of(self, X: Any) -> np.ndarray:
         """New rows as the model takes them."""
@@ -172,7 +173,7 @@ class CCVAEClassifier(ClassifierMixin, _CCVAEEstimator):  # type: ignore[misc]
         batch_size: rows per step, at most all rows.
         learning_rate: highest learning rate of the one-cycle schedule.
         weight_decay: decoupled weight decay of the networks.
-        classification_weight: weight of log q(y|x) in the objective; None scales with the number of features.
+        classification_weight: weight of log q(y|x) in the objective; None chooses it (see `ccvae.TrainConfig`).
         unlabelled: value in `y` that means "not labelled".
         accelerator: as Lightning's: "cpu", "gpu" or "auto".
         random_state: seed or random generator; None draws a seed from NumPy's global generator.
@@ -202,7 +203,8 @@ class CCVAEClassifier(ClassifierMixin, _CCVAEEstimator):  # type: ignore[misc]
 
     def predict_proba(self, X: Any) -> np.ndarray | list[np.ndarray]:
         """q(y|x): `(rows, classes)`; of several labels, a list of such arrays, or `(rows, labels)` if all are 0 or 1."""
-        table = self.model_.predict_proba(self._inputs_of(X)) if hasattr(self, "model_") else self._inputs_of(X)
+        inputs = self._inputs_of(X)  # first, for it says if nothing was fitted yet
+        table = self.model_.predict_proba(inputs)
         parts = [table[list(label.output_columns)].to_numpy(dtype=np.float64) for label in self.model_.space]
         parts = [part / part.sum(axis=1, keepdims=True) for part in parts]
         if self._single:
@@ -215,8 +217,7 @@ class CCVAEClassifier(ClassifierMixin, _CCVAEEstimator):  # type: ignore[misc]
         """The most probable class of every row: `(rows,)`, or `(rows, labels)` of several labels."""
         parts = self.predict_proba(X)
         if self._single:
-            chosen: np.ndarray = self._values[0][np.asarray(parts).argmax(axis=1)]
-            return chosen
+            return np.asarray(self._values[0][np.asarray(parts).argmax(axis=1)])
         if isinstance(parts, np.ndarray):
             return (parts >= 0.5).astype(self._values[0].dtype)
         return np.stack([values[part.argmax(axis=1)] for values, part in zip(self._values, parts, strict=True)], axis=1)
@@ -243,7 +244,7 @@ class CCVAETransformer(TransformerMixin, _CCVAEEstimator):  # type: ignore[misc]
     def inverse_transform(self, Z: Any) -> np.ndarray:
         """Expected rows `(rows, features)` of latents `(rows, latent_dim)`, in the units of `X`."""
         check_is_fitted(self, "model_")
-        latents = np.asarray(Z, dtype=np.float32)
+        latents = np.asarray(Z, dtype=np.float64)
         size = self.model_.config.latent_dim
         if latents.ndim != 2 or latents.shape[1] != size:
             raise ValueError(f"Z: expected shape (rows, {size}), as transform gives it, found {latents.shape}")

@@ -23,6 +23,8 @@ __all__ = ["Loss", "ObjectiveLoss", "Step", "classification_weight", "interventi
 CLASSIFICATION_WEIGHT = 0.1
 INTERVENTION_WEIGHT = 0.0007
 """Default weights, as multiples of the number of input elements divided by the likelihood's scale."""
+LEAST_CLASSIFICATION_WEIGHT = 10.0
+"""Needed for inputs of few elements: with a weight below 1, the objective prefers a classifier that is wrong."""
 INTERVENTION_WARMUP = 0.3
 """Fraction of all steps over which the weight of the intervention loss grows from zero."""
 READING_ONCE = 0.15
@@ -139,7 +141,9 @@ def classification_weight(model: LatentModel, config: TrainConfig) -> float:
     """Weight of log q(y|x), whether configured or chosen by default; see `TrainConfig`."""
     if config.classification_weight is not None:
         return config.classification_weight
-    return 1.0 if config.estimator == "paper" else CLASSIFICATION_WEIGHT * elements_per_scale(model)
+    if config.estimator == "paper":
+        return 1.0
+    return max(LEAST_CLASSIFICATION_WEIGHT, CLASSIFICATION_WEIGHT * elements_per_scale(model))
 
 
 def intervention_weight(model: LatentModel, config: TrainConfig) -> float:
