@@ -248,7 +248,7 @@ class CCVAETransformer(TransformerMixin, _CCVAEEstimator):  # type: ignore[misc]
         size = self.model_.config.latent_dim
         if latents.ndim != 2 or latents.shape[1] != size:
             raise ValueError(f"Z: expected shape (rows, {size}), as transform gives it, found {latents.shape}")
-        decoded = self.model_.decode(torch.from_numpy(latents).to(self.model_.device)).cpu().numpy()
+        decoded = self.model_.decode(torch.tensor(latents, device=self.model_.device)).cpu().numpy()
         rows: np.ndarray = decoded * self.scale_ + self.mean_
         return rows
 
