@@ -15,7 +15,7 @@ __all__ = ["READERS", "DataConfig", "EvaluationConfig", "ModelConfig", "TrainCon
 Network = Literal["auto", "attentive", "conv", "paper", "resnet", "mlp"]
 LikelihoodName = Literal["laplace", "normal", "bernoulli"]
 Estimator = Literal["exact", "paper"]
-Precision = Literal["32-true", "64-true", "bf16-mixed", "16-mixed"]
+Precision = Literal["auto", "32-true", "64-true", "bf16-mixed", "16-mixed"]
 Reader = Literal[
     "auto", "avatars", "image_folder", "celeba", "chexpert", "fashion_mnist", "mnist", "digits", "table", "hugging_face"
 ]  # fmt: skip
@@ -123,7 +123,9 @@ class TrainConfig:
         devices: as in Lightning: number of devices, or "auto".
         num_nodes: number of machines.
         strategy: as in Lightning: "auto", "ddp", …
-        precision: as in Lightning; label terms use single precision at least.
+        precision: Lightning's "32-true", "64-true", "bf16-mixed" or "16-mixed"; label terms have single precision at least.
+            "auto" is bf16-mixed for images if the device has instructions for bfloat16, else 32-true; the run folder's settings
+            name the one that was chosen.
         compile: compile networks and label terms with `torch.compile`. It takes a minute or two before the first steps, and
             saves many kernel launches per step on a GPU. With several processes, whose networks exchange statistics, only label
             terms are compiled.
@@ -150,7 +152,7 @@ class TrainConfig:
     devices: int | str = "auto"
     num_nodes: int = 1
     strategy: str = "auto"
-    precision: Precision = "32-true"
+    precision: Precision = "auto"
     compile: bool = False
 
     def __post_init__(self) -> None:

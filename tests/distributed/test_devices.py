@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ccvae.config import ModelConfig
-from ccvae.distributed.devices import warn_of_slow_precision
+from ccvae.distributed.devices import chosen_precision, warn_of_slow_precision
 from ccvae.distributions import quadrature as label_tables
 from ccvae.labels import Binary, Categorical, Continuous, LabelSpace
 from ccvae.model.bound import bound
@@ -95,3 +95,33 @@ def test_slow_precision_is_warned_of(able, monkeypatch, recwarn):
     assert not recwarn
     warn_of_slow_precision("bf16-mixed", torch.device("cpu"))
     assert [str(warning.message)[:33] for warning in recwarn] == ["precision bf16-mixed: this CPU has"[:33]] * (not able)
+
+
+@pytest.mark.parametrize(
+    ("precision", "accelerator", "images", "bfloat16", "chosen"),
+    [
+        ("auto", "cpu", True, True, "bf16-mixed"),
+        ("auto", "auto", True, True, "bf16-mixed"),
+        ("auto", "cpu", True, False, "32-true"),
+        ("auto", "cpu", False, True, "32-true"),
+        ("auto", "mps", True, True, "32-true"),
+        ("32-true", "cpu", True, True, "32-true"),
+        ("bf16-mixed", "cpu", False, False, "bf16-mixed"),
+    ],
+)
+def test_automatic_precision(monkeypatch, precision, accelerator, images, bfloat16, chosen):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"avx512_bf16": bfloat16})
+    assert chosen_precision(precision, accelerator, images) == chosen
+
+
+def test_automatic_precision_on_a_gpu(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    for able in (True, False):
+        monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda including_emulation, able=able: able)
+        assert chosen_precision("auto", "auto", True) == ("bf16-mixed" if able else "32-true")
+
+
+def test_a_model_in_double_precision_keeps_it():
+    assert chosen_precision("auto", "cpu", True, torch.float64) == "64-true"

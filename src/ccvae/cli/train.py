@@ -51,7 +51,7 @@ def train(
     from ccvae.distributed.shutdown import exit_now
     from ccvae.model.ccvae import CCVAE, load
     from ccvae.storage.run_folder import check_free, check_resumable
-    from ccvae.training.fit import Interrupted, fit
+    from ccvae.training.fit import Interrupted, fit, precision_of
     from ccvae.training.losses import classification_weight
 
     out = out or Path("runs") / Path(source).stem
@@ -75,6 +75,7 @@ def train(
     size = sum(parameter.numel() for parameter in fresh.parameters())
     if first:
         tell(f"model: {size:,} parameters, {fresh.config.latent_dim} latents; log q(y|x) weighs {weight:,.0f}")
+        tell(f"networks compute in {precision_of(fresh, training)}")
     if dry_run:
         tell("dry run: nothing was written")
         return

@@ -6,7 +6,7 @@ import warnings
 
 import torch
 
-__all__ = ["device_named", "has_bfloat16", "warn_of_slow_precision"]
+__all__ = ["chosen_precision", "device_named", "has_bfloat16", "warn_of_slow_precision"]
 
 
 def device_named(name: str, number: int = 0) -> torch.device:
@@ -25,6 +25,29 @@ def device_named(name: str, number: int = 0) -> torch.device:
 def has_bfloat16(device: torch.device) -> bool:
     """Whether a device has bfloat16 instructions; anything but a CPU is assumed to have them."""
     return device.type != "cpu" or any("bf16" in name and able for name, able in torch.cpu.get_capabilities().items())
+
+
+def chosen_precision(precision: str, accelerator: str, images: bool, dtype: torch.dtype = torch.float32) -> str:
+    """The precision to train with: "auto" is bf16-mixed for images where the device has instructions for bfloat16.
+
+    Networks of vectors are too small to gain by it, and have single precision; a model in double precision keeps it.
+
+    Args:
+        precision: "auto", or Lightning's name of one, which stays.
+        accelerator: Lightning's name of the device's kind.
+        images: whether the inputs are images.
+        dtype: of the model's parameters.
+    """
+    if precision != "auto":
+        return precision
+    if dtype == torch.float64:
+        return "64-true"
+    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        able = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        other = accelerator not in ("auto", "cpu") or (accelerator == "auto" and torch.backends.mps.is_available())
+        able = not other and has_bfloat16(torch.device("cpu"))
+    return "bf16-mixed" if able and images else "32-true"
 
 
 def warn_of_slow_precision(precision: str, device: torch.device) -> None:

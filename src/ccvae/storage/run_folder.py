@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 RESUMABLE_CHANGES = ("accelerator", "devices", "num_nodes", "strategy", "compile")
-RESOLVED = (("latent_dim", 0),)
+RESOLVED = (("latent_dim", 0), ("precision", "auto"))
 """Settings for which the run folder has the value that was chosen instead."""
 CONFIG, LABELS, WEIGHTS, CALIBRATION = "config.yaml", "labels.json", "model.safetensors", "calibration.json"
 

@@ -17,7 +17,7 @@ from ccvae.config import TrainConfig
 from ccvae.data.dataset import Dataset
 from ccvae.data.loaders.batches import Batches, SplitBatches
 from ccvae.data.loaders.device_inputs import DeviceInputs
-from ccvae.distributed.devices import warn_of_slow_precision
+from ccvae.distributed.devices import chosen_precision, warn_of_slow_precision
 from ccvae.model.calibration import fit_calibration
 from ccvae.model.latent_model import LatentModel
 from ccvae.model.objective import Objective
@@ -87,6 +87,7 @@ def fit(
     model.space.check_matches(data.space)
     if data.input_shape != model.input_shape:
         raise ValueError(f"data: the model takes inputs of shape {model.input_shape}, found {data.input_shape}")
+    config = replace(config, precision=precision_of(model, config))
     folder = None if out is None else Path(out)
     last = None if folder is None else folder / "checkpoints" / "last.ckpt"
     if resume and (last is None or not last.exists()):
@@ -137,6 +138,12 @@ def fit(
         save(model, folder)
     lightning_trainer.strategy.barrier()  # no process may end while others wait for it
     return model
+
+
+def precision_of(model: LatentModel, config: TrainConfig) -> str:
+    """The precision in which a model is trained: see `TrainConfig`."""
+    dtype = next(model.parameters()).dtype
+    return chosen_precision(config.precision, config.accelerator, len(model.input_shape) == 3, dtype)
 
 
 def training_module(

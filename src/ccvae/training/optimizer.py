@@ -44,5 +44,6 @@ def build_optimizer(model: nn.Module, config: TrainConfig, steps: int, decayed: 
         for names, rate, decay in parts
         if names
     ]
-    optimizer = AdamW(groups, fused=True)
+    # Lightning cannot clip gradients in mixed precision if the optimizer is fused
+    optimizer = AdamW(groups, fused=not config.gradient_clip)
     return optimizer, OneCycleLR(optimizer, [group["lr"] for group in groups], total_steps=steps)
