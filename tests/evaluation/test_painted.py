@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from ccvae.data import avatars
 from ccvae.evaluation.metrics.generation import conditional_generation
 from ccvae.evaluation.metrics.ground_truth import interventions_against_truth, pooled, transfer_pairs, transfers_against_truth
 from ccvae.evaluation.metrics.interventions import flip_matrix, label_dependence, set_matrix, traversal_matrix
@@ -197,6 +198,24 @@ def test_transfers(data, sample):
     assert {numbers["recognised"].value for numbers in ignored.values()} == {0}
     against = transfers_against_truth(IgnoresLabels(data), ORACLE, sample, pairs)
     assert {each.results()["pixels"]["relative"].value for each in against.values()} == {1}
+
+
+def test_pairs_can_show_what_they_ask_for():
+    """Long and wavy hair share a part: straight hair cannot take over a wavy variant, so such pairs are not asked."""
+    data = avatars(240, size=16, seed=0, validation=20, test=200)
+    sample, truth = sample_of(data, "test", 200), data.truth
+    for label in ("Long_Hair", "Wavy_Hair", "Smiling", "Wearing_Hat"):
+        column = data.space.index(label)
+        pairs = transfer_pairs(sample, label, 60)
+        assert len(pairs.sources) == len(pairs.targets) == len(set(pairs.targets.tolist())) > 40
+        assert (truth.variants[pairs.sources, column] == pairs.variants).all()
+        assert (truth.variants[pairs.targets, column] == -1).all()
+        for source, target, variant in zip(pairs.sources, pairs.targets, pairs.variants, strict=True):
+            received = truth.with_part_of(truth.recipes[target], truth.recipes[source], label)
+            assert received.variants[label] == truth.variant_names[label][variant]
+    wavy = data.space.index("Wavy_Hair")
+    pairs = transfer_pairs(sample, "Long_Hair", 60)
+    assert (data.labels[pairs.sources, wavy] == data.labels[pairs.targets, wavy]).all()
 
 
 def test_transfer_of_presence_alone_is_recognised_by_chance(data, sample):

@@ -9,7 +9,7 @@ from typing import Any
 
 __all__ = ["FORM", "find", "read_metrics"]
 
-FORM = 1
+FORM = 2
 """Version of the format of `metrics.json`; it is increased when a number moves or changes its meaning."""
 
 

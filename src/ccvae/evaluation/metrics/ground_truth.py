@@ -90,6 +90,8 @@ TABLES = (
 VISIBLE = 8 / 255
 """Smallest change of a color channel (0 to 1) for which a pixel belongs to the region that should change."""
 DRAWS = 200
+TARGETS_TRIED = 32
+"""Targets that are tried for a source before it is left out."""
 COMPARED = ("edited", "unedited", "floor")
 
 
@@ -109,14 +111,29 @@ class Pairs:
 
 
 def transfer_pairs(sample: Sample, label: str, count: int, seed: int = 0) -> Pairs:
-    """At most `count` random pairs for transfers of a label; variants as frequent as in the data."""
+    """At most `count` random pairs for transfers of a label, whose targets can show the variants of their sources.
+
+    Where two labels share a part, some pairs have no true image that shows the source's variant: straight hair cannot take over
+    the variant of wavy hair. A source is therefore paired with the next target that can show its variant; sources without one
+    are left out.
+    """
     truth, column = sample.data.truth, sample.space.index(label)
     assert truth is not None
     shown = truth.variants[sample.rows, column]
     generator = np.random.default_rng([seed, column])
     sources, targets = generator.permutation(sample.rows[shown >= 0]), generator.permutation(sample.rows[shown < 0])
-    pairs = min(count, len(sources), len(targets))
-    return Pairs(sources[:pairs], targets[:pairs], truth.variants[sources[:pairs], column])
+    chosen: list[tuple[int, int]] = []
+    waiting: list[int] = targets.tolist()
+    for source in sources.tolist():
+        if len(chosen) == count:
+            break
+        recipe, name = truth.recipes[source], truth.variant_names[label][truth.variants[source, column]]
+        for place, target in enumerate(waiting[:TARGETS_TRIED]):
+            if truth.with_part_of(truth.recipes[target], recipe, label).variants[label] == name:
+                chosen.append((source, waiting.pop(place)))
+                break
+    pairs = np.array(chosen, dtype=int).reshape(-1, 2)
+    return Pairs(pairs[:, 0], pairs[:, 1], truth.variants[pairs[:, 0], column])
 
 
 def interventions_against_truth(model: GenerativeModel, oracle: Oracle, sample: Sample) -> dict[str, dict[str, Distances]]:
