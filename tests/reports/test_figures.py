@@ -14,8 +14,11 @@ from ccvae.model.interventions import generate, intervene, traverse
 from ccvae.reports import image_figures as picture_figures
 from ccvae.reports.figure_selection import choose
 from ccvae.reports.figures import ORDER, draw_all
-from ccvae.reports.image_figures import another, colour_of, value_text
+from ccvae.reports.image_figures import another, attention, colour_of, value_text
 from conftest import squares
+
+DRAWN = [name for name in ORDER if name != "attention"]
+"""Figures of models without attention."""
 
 
 @pytest.fixture
@@ -43,7 +46,7 @@ def test_all_figures_of_a_run(trained, data, tmp_path):
     model, folder = trained
     metrics = pd.read_csv(folder / "metrics.csv")
     paths = draw_all(model, data, tmp_path, metrics)
-    assert paths == [tmp_path / "figures" / f"{name}.png" for name in ORDER]
+    assert paths == [tmp_path / "figures" / f"{name}.png" for name in DRAWN]
     assert sorted((tmp_path / "figures").iterdir()) == sorted(paths), "and nothing unfinished beside them"
     for path in paths:
         with Image.open(path) as picture:
@@ -62,7 +65,7 @@ def test_metrics_are_read_from_the_folder_and_old_figures_go(trained, data, tmp_
     (folder / "figures" / "own.png").touch()
     (folder / "metrics.csv").rename(tmp_path / "metrics.csv")
     try:
-        assert len(draw_all(model, data, folder)) == len(ORDER) - 1
+        assert len(draw_all(model, data, folder)) == len(DRAWN) - 1
     finally:
         (tmp_path / "metrics.csv").rename(folder / "metrics.csv")
     assert not (folder / "figures" / "training.png").exists()
@@ -177,10 +180,24 @@ def test_grey_oblong_pictures_with_many_long_labels(tmp_path):
     torch.manual_seed(0)
     model = CCVAE.for_data(data, latent_dim=64, width=4)
     paths = draw_all(model, data, tmp_path)
-    assert [path.stem for path in paths] == list(ORDER[:-1])
+    assert [path.stem for path in paths] == DRAWN[:-1]
     with Image.open(tmp_path / "figures" / "traversals.png") as picture:
         assert "24 of 30 labels" in picture.info["Description"]
         assert "train split" in picture.info["Description"]
+
+
+def test_attention_is_drawn_where_there_is_some(tmp_path):
+    data = avatars(60, size=16, test=0.5, processes=1)
+    torch.manual_seed(0)
+    model = CCVAE.for_data(data, network="attentive", width=2)
+    paths = draw_all(model, data, tmp_path)
+    assert [path.stem for path in paths] == list(ORDER[:-1])
+    figure = attention(model, data, choose(model, data))
+    with Image.open(tmp_path / "figures" / "attention.png") as picture:
+        assert np.array_equal(np.asarray(picture), np.asarray(figure.picture))
+    # what a model without attention draws into the same folder does not leave it there
+    draw_all(CCVAE.for_data(data, network="conv", width=2), data, tmp_path)
+    assert not (tmp_path / "figures" / "attention.png").exists()
 
 
 def test_one_label_has_no_plane(tmp_path):

@@ -258,15 +258,19 @@ class LatentModel(nn.Module):
         >>> maps = model.attention(images)  # doctest: +SKIP
         >>> maps[0, model.space.index("Eyeglasses")].max()  # doctest: +SKIP
         """
-        labels = self.encoder.labels if isinstance(self.encoder, SeparateEncoder) else None
-        if not isinstance(labels, LabelAttention):
+        if not self.attends:
             raise ValueError(
                 f"attention: network {self.config.network!r} has none for inputs of shape {self.input_shape}; "
                 "train a model of images with network attentive"
             )
-        x = self.inputs(images)
+        x, labels = self.inputs(images), cast(LabelAttention, cast(SeparateEncoder, self.encoder).labels)
         with evaluating(self), torch.no_grad():
             return torch.cat([labels.maps(chunk) for chunk in x.split(self.rows_at_once)])
+
+    @property
+    def attends(self) -> bool:
+        """Whether the encoder attends to labels: see `attention`."""
+        return isinstance(self.encoder, SeparateEncoder) and isinstance(self.encoder.labels, LabelAttention)
 
     def decode(self, z: Tensor) -> Tensor:
         """Expected inputs `(rows, *input_shape)` of latents `(rows, latent_dim)`, in evaluation mode, without gradients."""

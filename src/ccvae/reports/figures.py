@@ -23,6 +23,7 @@ from ccvae.reports.image_figures import (
     MOST_CLASSES,
     STEPS,
     Figure,
+    attention,
     interventions,
     plane,
     reconstructions,
@@ -35,7 +36,7 @@ from ccvae.reports.image_figures import (
 
 __all__ = ["ORDER", "draw_all"]
 
-ORDER = ("reconstructions", "interventions", "traversals", "samples", "transfer", "plane", "training")
+ORDER = ("reconstructions", "interventions", "traversals", "samples", "transfer", "plane", "attention", "training")
 """Names of the figures' files, as a report shows them."""
 
 
@@ -87,6 +88,8 @@ def draw(model: CCVAE, data: Dataset, seed: int, metrics: pd.DataFrame | None) -
         yield transfers(model, data, choices)
         if choices.pair:
             yield plane(model, data, choices, choices.pair)
+        if model.attends:
+            yield attention(model, data, choices)
     if metrics is not None and len(metrics):
         caption = (
             "The bound on log p(x, y), in nats a row, and the share of labels predicted rightly, after each epoch. The bound "

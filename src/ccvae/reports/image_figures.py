@@ -19,11 +19,15 @@ from ccvae.model.ccvae import CCVAE
 from ccvae.model.interventions import generate, intervene, reconstruct, transfer, traverse
 from ccvae.reports.figure_selection import Choices, donors, ends, range_of, recipients
 
-__all__ = ["Figure", "interventions", "plane", "reconstructions", "samples", "transfers", "traversals"]
+__all__ = ["Figure", "attention", "interventions", "plane", "reconstructions", "samples", "transfers", "traversals"]
 
 STEPS = 9
 SAMPLES = 10
 MOST_CLASSES = 12
+ATTENDED, ATTENDING = 9, 5
+"""Labels that the figure of attention shows, and on how many pictures."""
+DARKEST = 0.15
+"""Brightness of what attention leaves out."""
 TRANSFERRED, DONORS, RECIPIENTS = 6, 5, 3
 """Labels that the figure of transfers shows, with how many pictures that give and that receive."""
 
@@ -230,6 +234,25 @@ def plane(model: CCVAE, data: Dataset, choices: Choices, pair: tuple[str, str], 
         "where labels are captured apart, each changes what it is about, whatever the other is."
     )
     return Figure("plane", "Two labels at once", caption, grid(rows))
+
+
+def attention(model: CCVAE, data: Dataset, choices: Choices) -> Figure:
+    """Where each label is looked for."""
+    names, shown = choices.labels[:ATTENDED], choices.rows[:ATTENDING]
+    columns = [model.space.index(name) for name in names]
+    x = data.tensor(shown)
+    maps = model.attention(x)[:, columns]
+    brightness = DARKEST + (1 - DARKEST) * maps / maps.amax((-2, -1), keepdim=True)
+    lit = (x.to(maps)[:, None] * brightness[:, :, None]).cpu()
+    rows = [
+        Row([original, *pixels_of(pictures)], "", above=("", *names) if number == 0 else ())
+        for number, (original, pictures) in enumerate(zip(data.inputs[shown], lit, strict=True))
+    ]
+    caption = (
+        "Pictures, and where in them the encoder looks for each label, whether it is present or not: the block of the label is "
+        "read from what is bright."
+    )
+    return Figure("attention", "Where labels are seen", caption, grid(rows))
 
 
 def intervened(model: CCVAE, x: Tensor, name: str, values: Sequence[Value | float]) -> np.ndarray:

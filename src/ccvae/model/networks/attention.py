@@ -25,8 +25,9 @@ class LabelAttention(nn.Module):
     """The blocks of all labels, each from what its own attention pools of features that all share.
 
     Convolutions give features on a map of about 8×8 cells, and each cell's position is added. Every label has three attention
-    maps over the cells. The features that they pool, rectified, give the label's block through a linear layer of its own. A
-    block therefore depends on the rest of the image only as far as its label looks there.
+    maps over the cells, by what is there and by which cell it is. The features that they pool, normalised and rectified, give
+    the label's block through a linear layer of its own. A block therefore depends on the rest of the image only as far as its
+    label looks there.
 
     Args:
         shape: (channels, height, width) of the images.
@@ -47,9 +48,11 @@ class LabelAttention(nn.Module):
         self.features = nn.Sequential(*down, *convolution(channels[-1], features, stride=1))
         self.position = nn.Parameter(0.1 * torch.randn(1, features, *self.cells))
         self.where = nn.Conv2d(features, len(sizes) * HEADS, 1)
+        self.place = nn.Parameter(torch.randn(len(sizes) * HEADS, math.prod(self.cells)))
         self.what = nn.Conv2d(features, features, 1)
         self.dropout = nn.Dropout(dropout)
         pooled, largest = HEADS * features, max(sizes)
+        self.norm = nn.BatchNorm1d(len(sizes) * pooled)
         self.weight = nn.Parameter(torch.randn(len(sizes), pooled, 2 * largest) / math.sqrt(pooled))
         self.bias = nn.Parameter(torch.zeros(len(sizes), 2 * largest))
         # every label has as many outputs as the largest block needs; these are the ones in use, all means before all scales
@@ -65,15 +68,16 @@ class LabelAttention(nn.Module):
         """Means, then unconstrained scales, of all blocks: `(batch, 2 * blocks)`."""
         seen = self.features(x) + self.position
         values = self.what(seen).flatten(2)
-        pooled = self.attention(seen).to(values.dtype) @ values.transpose(1, 2)
-        pooled = self.dropout(torch.relu(pooled)).reshape(len(x), len(self.bias), -1)
+        pooled = self.norm((self.attention(seen).to(values.dtype) @ values.transpose(1, 2)).flatten(1))
+        pooled = self.dropout(torch.relu(pooled)).unflatten(1, (len(self.bias), -1))
         read = torch.einsum("bli,lio->blo", pooled, self.weight.to(pooled.dtype)) + self.bias
         return read.flatten(1)[:, self.columns]
 
     def attention(self, seen: Tensor) -> Tensor:
         """Each head's weights of the cells, `(batch, labels * heads, cells)`, from features with positions; they sum to 1."""
         scores: Tensor = self.where(seen).flatten(2)
-        return scores.to(torch.promote_types(scores.dtype, torch.float32)).softmax(-1)
+        scores = scores.to(torch.promote_types(scores.dtype, torch.float32)) + self.place
+        return scores.softmax(-1)
 
     def maps(self, x: Tensor) -> Tensor:
         """Where each label looks, the mean over its heads at the images' size: `(batch, labels, height, width)`, sums are 1."""
