@@ -151,7 +151,7 @@ def train_network(
     interrupts = StopOnInterrupt(None)
     with quiet():
         trainer = build_trainer(
-            TrainConfig(accelerator="gpu" if device.type == "cuda" else device.type),
+            TrainConfig(accelerator="gpu" if device.type == "cuda" else device.type, precision="32-true"),
             devices=[device.index or 0] if device.type == "cuda" else 1,
             strategy="auto",
             plugins=[LightningEnvironment()],  # by this process alone, even if torchrun or srun started several
