@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, TQDMProgressBar
 
-from ccvae.config import TrainConfig
+from ccvae.config import Precision, TrainConfig
 from ccvae.data.dataset import Dataset
 from ccvae.data.loaders.batches import Batches, SplitBatches
 from ccvae.data.loaders.device_inputs import DeviceInputs
@@ -140,10 +140,11 @@ def fit(
     return model
 
 
-def precision_of(model: LatentModel, config: TrainConfig) -> str:
+def precision_of(model: LatentModel, config: TrainConfig) -> Precision:
     """The precision in which a model is trained: see `TrainConfig`."""
     dtype = next(model.parameters()).dtype
-    return chosen_precision(config.precision, config.accelerator, len(model.input_shape) == 3, dtype)
+    chosen = chosen_precision(config.precision, config.accelerator, len(model.input_shape) == 3, dtype)
+    return cast(Precision, chosen)
 
 
 def training_module(
