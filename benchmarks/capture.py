@@ -21,7 +21,7 @@ import torch
 from ccvae.config import EvaluationConfig
 from ccvae.data import avatars
 from ccvae.evaluation import evaluate
-from ccvae.evaluation.summary import find
+from ccvae.evaluation.results import find
 from ccvae.model.ccvae import CCVAE
 from ccvae.training.fit import fit
 

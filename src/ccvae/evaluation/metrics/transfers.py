@@ -58,8 +58,7 @@ def transfers_by_variant(
             ]
         )
         moved = model.transfer(sample.data.tensor(chosen.sources), sample.data.tensor(chosen.targets), [name])
-        # a part shared by two labels cannot always be moved unchanged, so the true image says which variant to expect
-        expected = variants_of_transfer(sample, chosen, name)
+        expected = chosen.variants
         shares, present = {}, None
         for title, images in (("recognised", moved), ("truth", true), ("reconstruction", model.reconstruct(true))):
             predictions = oracle.predict(images)
@@ -76,16 +75,3 @@ def transfers_by_variant(
             "chance": float(np.bincount(expected).max() / len(expected)),
         }
     return found
-
-
-def variants_of_transfer(sample: Sample, pairs: Pairs, label: str) -> np.ndarray:
-    """Variant that each true image of a transfer shows `(pairs,)`."""
-    truth = sample.data.truth
-    assert truth is not None
-    names = truth.variant_names[label]
-    return np.array(
-        [
-            names.index(truth.with_part_of(truth.recipes[target], truth.recipes[source], label).variants[label])
-            for source, target in zip(pairs.sources.tolist(), pairs.targets.tolist(), strict=True)
-        ]
-    )
