@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["LOG2_E", "LOG_ROOT_TWO_PI", "Grid", "found_where", "product", "row_chunks", "sums_to_middles"]
+__all__ = ["LOG2_E", "LOG_ROOT_TWO_PI", "Grid", "found_where", "on_accelerator", "product", "row_chunks", "sums_to_middles"]
 
 STRETCH = 3.5
 """The largest t: how much closer the points are at c than at the ends."""

@@ -17,6 +17,8 @@ from brute_force import grid
 from ccvae import labels
 from ccvae.model.label_blocks.binary import BinaryBlocks
 from ccvae.model.label_blocks.categorical import CategoricalBlocks
+from ccvae.model.label_blocks.categorical_lattice import LatticeBlocks
+from ccvae.model.label_blocks.categorical_sampled import SampledBlocks
 from ccvae.model.label_blocks.continuous import ContinuousBlocks
 
 NAN = math.nan
@@ -37,7 +39,8 @@ def binary(size=1, count=1):
 def categorical(size=2, classes=3, count=1):
     prior = tuple((1.0 + torch.arange(classes)).div(classes * (classes + 1) / 2).tolist())
     names = [labels.Categorical(f"label {i}", tuple(range(classes)), prior) for i in range(count)]
-    return randomised(CategoricalBlocks(list(range(count)), positions(count, size), names))
+    kind = LatticeBlocks if size <= 3 else SampledBlocks
+    return randomised(kind(list(range(count)), positions(count, size), names))
 
 
 def continuous(size=1, count=1):
@@ -147,10 +150,12 @@ EVERY_KIND = {
     "continuous d=2": lambda: continuous(2),
     "continuous d=3": lambda: continuous(3),
 }
-LEAST_ERROR = {"three d=3": 2e-4, "four d=3": 2e-4, "five d=4": 0.01}
-"""Of probabilities. A lattice of spacing 1 within radius 5 leaves out 1.5e-5 of a Normal in three dimensions; 512 Sobol points
-in four are wrong by some times 1/512, the share of one point.
+LEAST_ERROR = {"three d=3": 2e-4, "four d=3": 2e-4, "five d=4": 1e-3}
+"""Of probabilities. A lattice of spacing 1 within radius 5 leaves out 1.5e-5 of a Normal in three dimensions; 4096 Sobol points
+in four are wrong by some times 1/4096, the share of one point.
 """
+INTEGRATED = [kind for kind in EVERY_KIND if kind != "five d=4"]
+"""Kinds whose integrals are the same in bound and prediction; `test_categorical_sampled.py` has the rest."""
 
 
 @pytest.fixture(params=list(EVERY_KIND))
@@ -175,7 +180,7 @@ def test_prediction_equals_the_mean_of_samples(kind):
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.floats(0, 5), st.floats(-30, 30), st.sampled_from([k for k in EVERY_KIND if "continuous" not in k]))
+@given(st.floats(0, 5), st.floats(-30, 30), st.sampled_from([k for k in INTEGRATED if "continuous" not in k]))
 def test_predictions_sum_to_one_and_agree_with_the_evidence(scale, centre, kind):
     blocks = EVERY_KIND[kind]()
     mu, sigma = posterior(blocks)
@@ -331,11 +336,11 @@ def test_draws_have_the_mean_and_covariance_of_dense_integration(kind):
     """Draws at evenly spread uniform numbers; the rest of their randomness is that of samples."""
     blocks = EVERY_KIND[kind]()
     mu, sigma = posterior(blocks)
-    few = isinstance(blocks, CategoricalBlocks)  # whose draws need no other randomness where y is observed
-    count = 2_000 if few else 40_000
+    few = isinstance(blocks, LatticeBlocks)  # whose draws need no other randomness where y is observed
+    count = 2_000 if few else 6_000 if kind == "five d=4" else 40_000
     noise = torch.randn(count, *mu.shape[1:], generator=torch.Generator().manual_seed(0))
     uniform = ((torch.arange(count) + 0.5) / count)[:, None].expand(-1, len(blocks.columns))
-    points, tolerance = (21, 0.1) if kind == "five d=4" else (61, 0.02)
+    points, tolerance = (21, 0.05) if kind == "five d=4" else (61, 0.02)
     for y in (0.0, 1.0):
         _, _, mean, covariance = dense(blocks, mu, sigma, y, points)
         y = torch.full((count, len(blocks.columns)), y)
@@ -511,7 +516,7 @@ def test_first_parameters_say_what_they_mean():
     """Before training, every value's conditional prior lies where the classifier says that value."""
     for blocks, count in (
         (BinaryBlocks([0], [[0, 1]], [labels.Binary("a")]), 2),
-        (CategoricalBlocks([0], [[0, 1, 2]], [labels.Categorical("a", ("x", "y", "z", "w"))]), 4),
+        (LatticeBlocks([0], [[0, 1, 2]], [labels.Categorical("a", ("x", "y", "z", "w"))]), 4),
     ):
         for value in range(count):
             y = torch.full((1, 1), float(value))

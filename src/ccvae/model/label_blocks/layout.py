@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ccvae.config import ModelConfig
+from ccvae.distributions.normal_nodes import LATTICES
 from ccvae.labels import Binary, Categorical, Continuous, LabelSpace
 from ccvae.model.label_blocks.base import LabelBlocks
 from ccvae.model.label_blocks.binary import BinaryBlocks
-from ccvae.model.label_blocks.categorical import CategoricalBlocks
+from ccvae.model.label_blocks.categorical_lattice import LatticeBlocks
+from ccvae.model.label_blocks.categorical_sampled import SampledBlocks
 from ccvae.model.label_blocks.continuous import ContinuousBlocks
 
 __all__ = ["block_slices", "build_blocks"]
@@ -46,7 +48,8 @@ def build_blocks(space: LabelSpace, slices: list[slice]) -> list[LabelBlocks]:
         if binary := [label for label in labels if isinstance(label, Binary)]:
             blocks.append(BinaryBlocks(columns, latents, binary))
         if categorical := [label for label in labels if isinstance(label, Categorical)]:
-            blocks.append(CategoricalBlocks(columns, latents, categorical))
+            kind = LatticeBlocks if len(latents[0]) in LATTICES else SampledBlocks
+            blocks.append(kind(columns, latents, categorical))
         if continuous := [label for label in labels if isinstance(label, Continuous)]:
             blocks.append(ContinuousBlocks(columns, latents, continuous))
     return blocks
