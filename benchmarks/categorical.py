@@ -1,10 +1,11 @@
 """Integrals over blocks of categorical labels: error against brute force by number of classes, and time and memory of a step.
 
-A label's block has one dimension less than it has classes. Posteriors are centred at the conditional prior of one class; the slope
-is the norm of sigma times a row of W. The observed class is the most probable one, the one in the middle, or the least probable.
-The truth is importance sampling from the mode of the tilted posterior, with up to a million samples; its own standard error is
-shown. *Before* are 512 fixed nodes for every posterior. *Now* are the nodes that training draws: `bias` is the mean error of log
-q(y|x) over many draws, `spread` the standard deviation of one. Up to four classes a lattice is used, before and now.
+A label's block has one dimension less than it has classes. Posteriors are centred at the conditional prior of one class; the
+slope is the norm of sigma times a row of W. The observed class is the most probable one, the one in the middle, or the least
+probable. The truth is importance sampling from the mode of the tilted posterior, with up to a million samples; its own standard
+error is shown. *Before* are 512 fixed nodes for every posterior. *Now* are the nodes that training draws: `bias` is the mean
+error of log q(y|x) over many draws, `spread` the standard deviation of one. Up to four classes a lattice is used, before and
+now.
 
     python benchmarks/categorical.py --out benchmarks/results/categorical.md
 """

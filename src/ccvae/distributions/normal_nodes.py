@@ -21,8 +21,8 @@ LATTICES = {1: (0.1, 7.0), 2: (0.5, 6.0), 3: (1.0, 5.0)}
 def lattice(size: int) -> tuple[Tensor, Tensor]:
     """Nodes of a lattice in a ball, and the weights that a standard Normal gives them, in float64.
 
-    A softmax has poles near the real axis; for such functions sums over a lattice converge much faster than Gauss–Hermite's rule
-    (Trefethen and Weideman 2014, The exponentially convergent trapezoidal rule).
+    A softmax has poles near the real axis; for such functions sums over a lattice converge much faster than Gauss–Hermite's
+    rule (Trefethen and Weideman 2014, The exponentially convergent trapezoidal rule).
 
     Args:
         size: dimensions, 1 to 3.

@@ -1,9 +1,10 @@
 """A standard Normal tilted by a softmax: p(e) = Normal(e; 0, I) softmax(m + S e)_k / Z, in many dimensions.
 
-This is what an observed categorical label does to the posterior of its block. Its integrals are estimated by importance sampling
-from a standard Normal moved to the mode of p. Since log softmax is concave, it lies below its tangent at the mode c, whose slope
-is c; a weight softmax(m + S e)_k Normal(e; 0, I) / Normal(e; c, I) is therefore never larger than at e = c. Bounded weights make
-the estimate safe: in 5 to 100 dimensions and with |S| about 1, the effective sample size is above 90 % of the nodes.
+This is what an observed categorical label does to the posterior of its block. Its integrals are estimated by importance
+sampling from a standard Normal moved to the mode of p. Since log softmax is concave, it lies below its tangent at the mode c,
+whose slope is c; a weight softmax(m + S e)_k Normal(e; 0, I) / Normal(e; c, I) is therefore never larger than at e = c. Bounded
+weights make the estimate safe: in 5 to 100 dimensions and with |S| about 1, the effective sample size is above 90 % of the
+nodes.
 """
 
 from __future__ import annotations

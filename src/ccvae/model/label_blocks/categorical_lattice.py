@@ -37,8 +37,8 @@ class Expectations:
 class LatticeBlocks(CategoricalBlocks):
     """Blocks of categorical labels with one to three dimensions (up to four classes).
 
-    With slopes |sigma W| about 1, the terms are right to 1e-6 nats in one and two dimensions and to 1e-2 in three. A draw is one
-    of the nodes, chosen by its weight and moved with the mean and the variances of the weighted nodes, so gradients of
+    With slopes |sigma W| about 1, the terms are right to 1e-6 nats in one and two dimensions and to 1e-2 in three. A draw is
+    one of the nodes, chosen by its weight and moved with the mean and the variances of the weighted nodes, so gradients of
     expectations are exact for sums of squares in z_i.
 
     Args:

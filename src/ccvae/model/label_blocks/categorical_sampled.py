@@ -22,7 +22,7 @@ TRAINING_NODES, PREDICTION_NODES, FEWEST_NODES = 512, 4096, 64
 FEW_DIMENSIONS = 100
 """Dimensions up to which that many nodes are used; above, fewer, so that work grows with the number of classes only."""
 NUMBERS_AT_ONCE, NUMBERS_ON_ACCELERATOR = 1 << 20, 1 << 24
-"""Rows are computed in chunks whose nodes have about this many coordinates or logits, so memory does not grow with the batch."""
+"""Rows are computed in chunks with about this many coordinates or logits of nodes, so memory does not grow with the batch."""
 
 
 class SampledBlocks(CategoricalBlocks):
@@ -83,10 +83,8 @@ class SampledBlocks(CategoricalBlocks):
         parts = [checkpoint(self.tilt_rows, *(tensor[rows] for tensor in given), use_reentrant=False) for rows in chunks]
         return TiltedPosterior(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
-    def tilt_rows(
-        self, mu: Tensor, sigma: Tensor, y: Tensor, noise: Tensor, uniform: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """What `TiltedPosterior` has, of a few rows. Inside, tensors are nodes, rows, labels, …"""
+    def tilt_rows(self, mu: Tensor, sigma: Tensor, y: Tensor, noise: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The fields of `TiltedPosterior` for a few rows; inside, the first axes of tensors are nodes, rows and labels."""
         observed, value = ~y.isnan(), y.nan_to_num().long()
         centre = torch.where(observed[..., None], tilted_mode(self.logits(mu), self.weight, sigma, value), 0)
         standard = shifted_nodes(self.points[: self.training_nodes], noise)
