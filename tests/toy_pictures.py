@@ -57,6 +57,7 @@ class ToyTruth(Truth):
     def __init__(self, recipes):
         self.recipes = recipes
         self.variant_names = dict.fromkeys(LABELS, NAMES)
+        self.color_names = {}
         self.variants = np.array(
             [[ready if value else -1 for value, ready in zip(each.values, each.ready, strict=True)] for each in recipes]
         )

@@ -22,12 +22,17 @@ from ccvae.labels.cells import first_few
 __all__ = ["Dataset", "Truth"]
 
 
+TRIED = 5
+"""Rows on which it is tried whether a variant's color is seen."""
+
+
 class Truth(Protocol):
     """Ground truth of data that a program drew: the recipe of every picture, and how to draw others."""
 
     recipes: Any
     variants: np.ndarray
     variant_names: Mapping[str, tuple[str, ...]]
+    color_names: Mapping[str, tuple[str, ...]]
 
     def render(self, recipe: Any) -> np.ndarray:
         """Picture of a recipe: uint8 `(height, width, channels)`."""
@@ -40,6 +45,35 @@ class Truth(Protocol):
     def with_part_of(self, recipe: Any, source_recipe: Any, label: str) -> Any:
         """Recipe of a picture with what shows a label in another: the truth of a transfer."""
         ...
+
+    def with_color(self, recipe: Any, label: str, color: str) -> Any:
+        """Recipe of the same picture with the part that shows a label in another of its own colors."""
+        ...
+
+    def color_of(self, recipe: Any, label: str) -> str:
+        """Color of the part that shows a label, if that color belongs to the part; "" if the label is absent."""
+        ...
+
+    def colors(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """By label with colors of its own, indices in `color_names` `(rows,)`; -1 where the label is absent, or shows in a
+        variant that is drawn without this color.
+        """
+        recipes = [self.recipes[row] for row in rows.tolist()]
+        found = {}
+        for label, names in self.color_names.items():
+            present = [position for position, recipe in enumerate(recipes) if self.color_of(recipe, label)]
+            found[label] = np.full(len(recipes), -1)
+            for variant in self.variant_names[label]:
+                showing = [position for position in present if recipes[position].variants[label] == variant]
+                if any(self.shows_color(recipes[position], label) for position in showing[:TRIED]):
+                    found[label][showing] = [names.index(self.color_of(recipes[position], label)) for position in showing]
+        return found
+
+    def shows_color(self, recipe: Any, label: str) -> bool:
+        """Whether the picture depends on the color of the part that shows a label."""
+        first, second, *_ = self.color_names[label]
+        pictures = [self.render(self.with_color(recipe, label, color)) for color in (first, second)]
+        return bool((pictures[0] != pictures[1]).any())
 
     def intervention(self, row: int, label: str, value: int) -> np.ndarray:
         """True picture of a row with a binary label set: uint8 `(height, width, channels)`."""

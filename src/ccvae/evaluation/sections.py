@@ -11,7 +11,7 @@ from ccvae.config import EvaluationConfig
 from ccvae.data.dataset import Dataset
 from ccvae.evaluation.bootstrap import Estimate, average, mean_estimates
 from ccvae.evaluation.metrics.classification import classification
-from ccvae.evaluation.metrics.disentanglement import leakage, variant_reading
+from ccvae.evaluation.metrics.disentanglement import color_reading, leakage, variant_reading
 from ccvae.evaluation.metrics.generation import conditional_generation
 from ccvae.evaluation.metrics.ground_truth import interventions_against_truth, pooled, transfer_pairs, transfers_against_truth
 from ccvae.evaluation.metrics.interventions import flip_matrix, label_dependence, set_matrix, traversal_matrix
@@ -191,6 +191,9 @@ class Evaluation:
         if isinstance(self.model, CCVAE):
             reading = variant_reading(self.model, self.train.first(self.config.probe_rows), sample)
             found["reading"] = {"mean": mean_of(list(reading.values())), "labels": reading}
+            colors = color_reading(self.model, self.train.first(self.config.probe_rows), sample)
+            if colors:
+                found["colors"] = {"mean": mean_of(list(colors.values())), "labels": colors}
         return found
 
     def leakage(self) -> dict[str, Any]:

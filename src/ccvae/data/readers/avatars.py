@@ -154,6 +154,7 @@ class AvatarTruth(Truth):
         self.seed = seed
         self.variants = variants
         self.variant_names: Mapping[str, tuple[str, ...]] = STYLES[style].variant_names
+        self.color_names: Mapping[str, tuple[str, ...]] = STYLES[style].color_names
         self.recipes: Sequence[Recipe] = Recipes(STYLES[style], seed, len(variants))
 
     def render(self, recipe: Recipe) -> np.ndarray:
@@ -167,6 +168,14 @@ class AvatarTruth(Truth):
     def with_part_of(self, recipe: Recipe, source_recipe: Recipe, label: str) -> Recipe:
         """Recipe of a face with another's part: the truth of a transfer. See `Recipe.with_part_of`."""
         return recipe.with_part_of(source_recipe, label)
+
+    def with_color(self, recipe: Recipe, label: str, color: str) -> Recipe:
+        """Recipe of the same face with a part in another color. See `Recipe.with_color`."""
+        return recipe.with_color(label, color)
+
+    def color_of(self, recipe: Recipe, label: str) -> str:
+        """Color of the part that shows a label, "" if the label is absent."""
+        return recipe.colors.get(label, "")
 
 
 @final

@@ -91,6 +91,17 @@ class AvatarStyle:
         """By label, all that may show that it holds: names of variants, or colours."""
         return {label: self.part(label).variants(label) for label in self.labels}
 
+    @property
+    def color_parts(self) -> dict[str, Part]:
+        """By label, the color that is transferred together with what shows it (a hat's, but not the hair's)."""
+        owned = {part.owner: part for part in self.parts if part.owner}
+        return {label: owned[self.part(label).option] for label in self.labels if self.part(label).option in owned}
+
+    @property
+    def color_names(self) -> dict[str, tuple[str, ...]]:
+        """By label whose part has colors of its own: these colors."""
+        return {label: part.choices[0] for label, part in self.color_parts.items()}
+
 
 def optional(component: str, label: str, variants: tuple[str, ...], colours: tuple[str, ...] = ()) -> tuple[Part, ...]:
     """A component that is drawn where its label holds, and its colour if it has one."""

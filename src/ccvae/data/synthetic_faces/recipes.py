@@ -54,6 +54,12 @@ class Recipe:
         style = STYLES[self.style]
         return {label: self.choice(style.part(label)) for label, value in self.labels.items() if value}
 
+    @property
+    def colors(self) -> dict[str, str]:
+        """By label that is present and whose part has colors of its own: the color (a hat's, but not the hair's)."""
+        parts = STYLES[self.style].color_parts
+        return {label: self.choice(part) for label, part in parts.items() if self.labels[label]}
+
     def choice(self, part: Part) -> str:
         """What is chosen for a part, "" if it is not drawn."""
         return self.choices[part.option][part.state(self.labels)]
@@ -109,6 +115,22 @@ class Recipe:
             own = [each.option for each in STYLES[self.style].parts if each.owner == part.option]
             choices |= {option: source.choices[option] for option in own}
         return replace(self, labels=labels, choices=choices)
+
+    def with_color(self, label: str, color: str) -> Recipe:
+        """The same face with the part that shows a label in another of its own colors.
+
+        Args:
+            label: one of `AvatarStyle.color_names`.
+            color: one of its colors.
+
+        Raises:
+            ValueError: the label has no colors of its own, or not this one.
+        """
+        part = STYLES[self.style].color_parts.get(label)
+        if part is None or color not in part.choices[0]:
+            colors = ", ".join(part.choices[0]) if part else "none"
+            raise ValueError(f"label {label!r}: no color {color!r} of its own; there are: {colors}")
+        return replace(self, choices=self.with_choice(part, 0, color))
 
     def with_choice(self, part: Part, state: int, choice: str) -> dict[str, tuple[str, ...]]:
         """The recipe's choices, with one of them replaced."""

@@ -6,6 +6,8 @@ representations", ICML 2019, with small neural networks as probes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,16 @@ from ccvae.evaluation.samples import Sample
 from ccvae.labels import Continuous, LabelSpace
 from ccvae.model.ccvae import CCVAE
 
-__all__ = ["METRICS", "TABLES", "latent_means", "leakage", "variant_reading"]
+__all__ = [
+    "METRICS",
+    "TABLES",
+    "Classes",
+    "class_reading",
+    "color_reading",
+    "latent_means",
+    "leakage",
+    "variant_reading",
+]
 
 QUARTERS = 4
 """Number of classes into which a continuous label is cut for probes."""
@@ -34,6 +45,13 @@ METRICS = (
            "accuracy of a probe that reads the variant from the style", "lower", "Characteristics"),
     Metric("characteristics.reading.mean.others", "variant in other blocks",
            "accuracy of a probe that reads the variant from all other labels' blocks", "lower", "Characteristics"),
+    Metric("characteristics.colors.mean.own", "color in its block",
+           "accuracy of a probe that reads the color of what shows the label (a hat's) from the label's own block", "higher",
+           "Characteristics"),
+    Metric("characteristics.colors.mean.times_chance", "… times chance, color",
+           "the same divided by the accuracy of always predicting the most frequent color", "higher", "Characteristics", 2),
+    Metric("characteristics.colors.mean.style", "color in the style",
+           "accuracy of a probe that reads the color from the style", "lower", "Characteristics"),
     Metric("leakage.mean.style", "label in the style",
            "AUROC of a probe that reads the label from the style; 0.5 is chance", "lower", "Leakage"),
     Metric("leakage.mean.others", "label in other blocks",
@@ -48,6 +66,11 @@ TABLES = (
         "Accuracy of probes that read the variant from the label's own block, from other blocks and from the style; chance: "
         "always predicting the most frequent variant.",
         "characteristics.reading.labels",
+    ),
+    LabelTable(
+        "Colors by label",
+        "The same for the color of what shows the label, where that color belongs to it (a hat's, but not the hair's).",
+        "characteristics.colors.labels",
     ),
     LabelTable(
         "Leakage by label",
@@ -71,44 +94,77 @@ def sources(model: CCVAE, column: int) -> dict[str, np.ndarray]:
     return {"own": every[own], "others": np.setdiff1d(blocks, every[own]), "style": style}
 
 
-def variant_reading(model: CCVAE, train: Sample, test: Sample) -> dict[str, dict[str, Any]]:
-    """How well probes read which variant shows a label, on rows in which the label is present.
+@dataclass(frozen=True, eq=False)
+class Classes:
+    """What probes read about a label, given that it is present.
+
+    Args:
+        count: number of classes.
+        train: class of every training row `(rows,)`, -1 where the label is absent or its class unknown.
+        test: class of every test row `(rows,)`, -1 likewise.
+    """
+
+    count: int
+    train: np.ndarray
+    test: np.ndarray
+
+
+def class_reading(
+    model: CCVAE, train: Sample, test: Sample, classes: Mapping[str, Classes], seed: int = 0
+) -> dict[str, dict[str, Any]]:
+    """How well probes read classes of a label's appearance, on rows in which the label is present.
 
     Args:
         model: the model.
         train: rows to fit probes on.
         test: rows to evaluate them on.
+        classes: by label, the classes of the rows.
+        seed: seed of the probes.
 
     Returns:
-        By label that has variants: "own", "others" and "style", accuracy of probes that see the label's own block, all other
-        blocks, and the style; "chance", frequency of the most frequent variant; "times_chance", "own" divided by it.
+        By label: "own", "others" and "style", accuracy of probes that see the label's own block, all other blocks, and the
+        style; "chance", frequency of the most frequent class; "times_chance", "own" divided by it.
     """
-    truth = train.data.truth
-    assert truth is not None
     probed = [
         (name, source, columns)
-        for column, name in enumerate(train.space.names)
-        for source, columns in sources(model, column).items()
-        if len(truth.variant_names[name]) > 1 and len(columns)
+        for name, each in classes.items()
+        for source, columns in sources(model, train.space.index(name)).items()
+        if each.count > 1 and len(columns)
     ]
-    probes = [
-        Probe(columns, truth.variants[train.rows, train.space.index(name)], len(truth.variant_names[name]))
-        for name, _, columns in probed
-    ]
+    probes = [Probe(columns, classes[name].train, classes[name].count) for name, _, columns in probed]
+    answers = fit_probes(probes, latent_means(model, train), latent_means(model, test), seed)
     found: dict[str, dict[str, Any]] = {}
-    for (name, source, _), answer in zip(
-        probed, fit_probes(probes, latent_means(model, train), latent_means(model, test)), strict=True
-    ):
-        target = truth.variants[test.rows, test.space.index(name)]
-        present = target >= 0
-        if not present.any():
+    for (name, source, _), answer in zip(probed, answers, strict=True):
+        target = classes[name].test
+        known = target >= 0
+        if not known.any():
             continue
-        found.setdefault(name, {})[source] = share_estimate(answer[present].argmax(1) == target[present])
-        found[name]["chance"] = float(np.bincount(target[present]).max() / present.sum())
+        found.setdefault(name, {})[source] = share_estimate(answer[known].argmax(1) == target[known])
+        found[name]["chance"] = float(np.bincount(target[known]).max() / known.sum())
     for numbers in found.values():
         own, chance = numbers["own"], numbers["chance"]
         numbers["times_chance"] = Estimate(own.value / chance, own.low / chance, own.high / chance, own.rows)
     return found
+
+
+def variant_reading(model: CCVAE, train: Sample, test: Sample) -> dict[str, dict[str, Any]]:
+    """How well probes read which variant shows a label: see `class_reading`, by label that has variants."""
+    truth = train.data.truth
+    assert truth is not None
+    classes = {
+        name: Classes(len(truth.variant_names[name]), *(truth.variants[each.rows, column] for each in (train, test)))
+        for column, name in enumerate(train.space.names)
+    }
+    return class_reading(model, train, test, classes)
+
+
+def color_reading(model: CCVAE, train: Sample, test: Sample) -> dict[str, dict[str, Any]]:
+    """How well probes read the color of what shows a label: see `class_reading`, by label with colors of its own."""
+    truth = train.data.truth
+    assert truth is not None
+    of_train, of_test = truth.colors(train.rows), truth.colors(test.rows)
+    classes = {name: Classes(len(names), of_train[name], of_test[name]) for name, names in truth.color_names.items()}
+    return class_reading(model, train, test, classes)
 
 
 def leakage(model: CCVAE, train: Sample, test: Sample) -> dict[str, dict[str, Any]]:
