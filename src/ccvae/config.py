@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
 from operator import ge, gt, le, lt
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-__all__ = ["READERS", "DataConfig", "EvaluationConfig", "ModelConfig", "TrainConfig", "check_input_shape"]
+__all__ = ["READERS", "DataConfig", "EvaluationConfig", "ModelConfig", "TrainConfig", "check_input_shape", "settings_from"]
 
 Network = Literal["auto", "attentive", "conv", "paper", "resnet", "mlp"]
 LikelihoodName = Literal["laplace", "normal", "bernoulli"]
@@ -35,6 +35,12 @@ WORDS: dict[Any, str] = {
 """Types of settings in words."""
 
 LARGEST_SEED = 2**31 - 1
+Settings = TypeVar("Settings", "ModelConfig", "TrainConfig", "DataConfig", "EvaluationConfig")
+
+LARGEST_COUNT = 10**9
+"""Of whole numbers in settings, where no other limit is given."""
+LARGEST_SIZE = 10**6
+"""Dimensions of latent vectors and blocks, and width of networks."""
 LARGEST_INPUT = 2**26
 """Elements of one input."""
 LONGEST_VALUE_SHOWN = 80
@@ -80,14 +86,14 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
-        check_whole("latent_dim", self.latent_dim, least=0)
-        check_whole("width", self.width, least=1)
+        check_whole("latent_dim", self.latent_dim, least=0, most=LARGEST_SIZE)
+        check_whole("width", self.width, least=1, most=LARGEST_SIZE)
         check_range("dropout", self.dropout, least=0, below=1)
         if self.scale is not None:
             check_range("scale", self.scale, above=0)
         sizes = self.block_dim if isinstance(self.block_dim, Mapping) else {"every label": self.block_dim}
         for name, size in sizes.items():
-            check_whole(f"block_dim of {name}", size, least=1)
+            check_whole(f"block_dim of {name}", size, least=1, most=LARGEST_SIZE)
 
 
 @dataclass(frozen=True)
@@ -287,6 +293,33 @@ class EvaluationConfig:
         check_seed(self.seed)
 
 
+def settings_from(kind: type[Settings], section: Any, where: str) -> Settings:
+    """Settings of a section of a file.
+
+    Args:
+        kind: class of the settings.
+        section: what the file has, which may be anything.
+        where: what messages call the section, such as "config.yaml: model".
+
+    Raises:
+        ValueError: the section is not a mapping, has unknown keys, or has values of wrong type or range.
+    """
+    known = [setting.name for setting in fields(kind)]
+    if not isinstance(section, Mapping):
+        raise ValueError(f"{where}: expected a mapping with keys such as {', '.join(known[:3])}, found {first_of(section)}")
+    unknown = [str(key) for key in section if key not in known]
+    if unknown:
+        shown = ", ".join(unknown)[:LONGEST_VALUE_SHOWN]
+        raise ValueError(
+            f"{where}: unknown key {shown} (written by another version of this package, or changed); "
+            f"the keys are {', '.join(known)}"
+        )
+    try:
+        return kind(**section)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
 def check_input_shape(shape: Sequence[int]) -> tuple[int, ...]:
     """An input's shape as a tuple.
 
@@ -352,9 +385,7 @@ def in_words(kinds: list[Any]) -> list[str]:
 
 def check_seed(seed: int) -> None:
     """Raise `ValueError` unless a seed is a whole number that all random number generators take."""
-    check_whole("seed", seed, least=0)
-    if seed > LARGEST_SEED:
-        raise ValueError(f"seed: expected a whole number, at most {LARGEST_SEED}, found {first_of(seed)}")
+    check_whole("seed", seed, least=0, most=LARGEST_SEED)
 
 
 def check_range(
@@ -371,10 +402,12 @@ def check_range(
     number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
     if not number or not all(holds(value, bound) for _, bound, holds in given):
         wanted = " and ".join(f"{words} {bound}" for words, bound, _ in given)
-        raise ValueError(f"{name}: expected a number {wanted}, found {value!r}")
+        raise ValueError(f"{name}: expected a number {wanted}, found {first_of(value)}")
 
 
-def check_whole(name: str, value: int, least: int) -> None:
-    """Raise `ValueError` unless a setting is a whole number, and not too small."""
+def check_whole(name: str, value: int, least: int, most: int = LARGEST_COUNT) -> None:
+    """Raise `ValueError` unless a setting is a whole number, neither too small nor too large."""
     if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name}: expected a whole number, at least {least}, found {value!r}")
+        raise ValueError(f"{name}: expected a whole number, at least {least}, found {first_of(value)}")
+    if value > most:
+        raise ValueError(f"{name}: expected a whole number, at most {most:,}, found {first_of(value)}")

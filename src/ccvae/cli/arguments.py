@@ -12,7 +12,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from ccvae.storage.yaml_text import parse_yaml, text_of
+from ccvae.storage.yaml_text import parse_yaml, read_yaml
 
 __all__ = ["parsed_arguments"]
 
@@ -172,13 +172,13 @@ def checked_settings(command: Callable[..., Any], flag: str, given: str) -> str:
         ValueError: there is no such file, it is not YAML, or it has unknown keys or something else than a mapping as a section.
     """
     try:
-        file = Path(given).is_file()
+        file = Path(given).exists()
     except (OSError, ValueError):  # a text is too long for a path, or has characters that paths cannot have
         file = False
     if not file and "{" not in given:
-        raise ValueError(f"{flag}: {given}: no such file")
+        raise ValueError(f"{flag}: there is no file {given}")
     source = given if file else flag
-    value = parse_yaml(text_of(Path(given)) if file else given, source)
+    value = read_yaml(Path(given)) if file else parse_yaml(given, source)
     parameters = inspect.signature(command).parameters
     kinds = {name: parameter.annotation for name, parameter in parameters.items() if name not in TYPED_ONLY}
     if flag == "--config":

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ccvae.cli.console import tell
-from ccvae.config import DataConfig
+from ccvae.config import DataConfig, settings_from
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,7 +40,7 @@ def data_of(run: Path, allow_download: bool = False) -> "Dataset":
         raise ValueError(f"{path} does not say where the data came from; name images")
     if not isinstance(source, str):
         raise ValueError(f"{path}: data.source: expected a text, found {source!r}")
-    config = data_config(settings, run)
+    config = settings_from(DataConfig, settings, f"{path}: data")
     if config.reader == "hugging_face" and not Path(source).exists() and not allow_download:
         raise ValueError(
             f"{path} names the data set {source!r} of the Hugging Face hub; to download it, or to read it from the "
@@ -72,7 +72,8 @@ def inputs_of(
     if images:
         settings = data_settings(run)
         settings.pop("source", None)
-        return read_images(images if isinstance(images, list) else [images], model.input_shape, data_config(settings, run))
+        config = settings_from(DataConfig, settings, f"{run / 'config.yaml'}: data")
+        return read_images(images if isinstance(images, list) else [images], model.input_shape, config)
     dataset = data_of(run, allow_download)
     if split not in dataset.splits:
         raise ValueError(f"split: expected one of {', '.join(dataset.splits)}, found {split!r}")
@@ -88,13 +89,5 @@ def data_settings(run: Path) -> dict[str, Any]:
 
     section = read_settings(run).get("data", {})
     if not isinstance(section, dict):
-        raise ValueError(f"{run / 'config.yaml'}: data: expected a mapping, found {type(section).__name__}")
+        raise ValueError(f"{run / 'config.yaml'}: data: expected a mapping, found {section!r}")
     return dict(section)
-
-
-def data_config(settings: dict[str, Any], run: Path) -> DataConfig:
-    """The data section as settings."""
-    try:
-        return DataConfig(**settings)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{run / 'config.yaml'}: data: {error}") from None

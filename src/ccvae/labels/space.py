@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, fields
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -40,7 +41,7 @@ class LabelSpace:
     def __post_init__(self) -> None:
         if not self.labels:
             raise ValueError("a label space needs at least one label")
-        repeated = sorted({name for name in self.names if self.names.count(name) > 1})
+        repeated = sorted(name for name, count in Counter(self.names).items() if count > 1)
         if repeated:
             raise ValueError(f"label names must differ; repeated: {', '.join(repeated)}")
 
@@ -190,20 +191,16 @@ class LabelSpace:
         """The space that `to_json` wrote."""
         try:
             entries = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"a label space is written as JSON, but {error}") from None
+        return cls.from_entries(entries)
+
+    @classmethod
+    def from_entries(cls, entries: Any) -> LabelSpace:
+        """The space of JSON that is parsed already; raises `ValueError` naming the label and field that are wrong."""
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             raise ValueError("the JSON of a label space is a list of labels, each an object with kind, name and more")
-        labels: list[Label] = []
-        for entry in entries:
-            kind = entry.pop("kind", None)
-            if kind not in KINDS:
-                raise ValueError(f"unknown kind of label {kind!r}; the kinds are {', '.join(KINDS)}")
-            try:
-                labels.append(KINDS[kind](**{key: tuple(v) if isinstance(v, list) else v for key, v in entry.items()}))
-            except TypeError as error:
-                raise ValueError(f"JSON of a {kind} label: {error}") from None
-        return cls(tuple(labels))
+        return cls(tuple(label_of(entry, position) for position, entry in enumerate(entries, 1)))
 
     @classmethod
     def infer(cls, table: pd.DataFrame, kinds: Mapping[str, str] | None = None, source: str = "table") -> LabelSpace:
@@ -221,7 +218,7 @@ class LabelSpace:
             ValueError: a column has no observed value, or one that its kind cannot have.
         """
         names = [str(name) for name in table.columns]
-        repeated = sorted({name for name in names if names.count(name) > 1})
+        repeated = sorted(name for name, count in Counter(names).items() if count > 1)
         if repeated:
             raise ValueError(f"{source}: column names must differ; repeated: {', '.join(repeated)}")
         kinds = dict(kinds or {})
@@ -234,3 +231,34 @@ class LabelSpace:
                 for name, column in zip(names, table.columns, strict=True)
             )
         )
+
+
+def label_of(entry: dict[str, Any], position: int) -> Label:
+    """The label of a JSON object."""
+    where = f"label {position}"
+    kind = entry.get("kind")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise ValueError(f"{where}: unknown kind of label {kind!r}; the kinds are {', '.join(KINDS)}")
+    known = {field.name for field in fields(cast(Any, KINDS[kind]))}
+    settings = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items() if key != "kind"}
+    unknown = sorted(settings.keys() - known)
+    if unknown:
+        raise ValueError(f"{where}: a {kind} label has no {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+    if not isinstance(settings.get("name"), str):
+        raise ValueError(f"{where}: name: expected a text, found {settings.get('name')!r}")
+    where = f"label {settings['name']!r}"
+    values = settings.get("values", ())
+    if "values" in known and not (isinstance(values, tuple) and all(isinstance(value, str | int) for value in values)):
+        raise ValueError(f"{where}: values: expected a list of texts and whole numbers, found {values!r}")
+    if kind == "categorical" and not values:
+        raise ValueError(f"{where}: values: expected a list of texts and whole numbers, found none")
+    several = kind == "categorical"
+    for key in ("prior", "mean", "scale"):
+        found = settings.get(key, () if several else 0.0)
+        numbers = found if several and isinstance(found, tuple) else (None,) if several else (found,)
+        if key in known and not all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers):
+            raise ValueError(f"{where}: {key}: expected {'a list of numbers' if several else 'a number'}, found {found!r}")
+    try:
+        return KINDS[kind](**settings)
+    except OverflowError:
+        raise ValueError(f"{where}: a number is too large") from None

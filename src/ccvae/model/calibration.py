@@ -60,12 +60,20 @@ class Calibration:
     def from_json(cls, text: str, source: str = "calibration.json") -> Calibration:
         """The calibration that `to_json` wrote; raises `ValueError` if the text is something else."""
         try:
-            read: dict[str, Any] = json.loads(text)
+            read = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{source} is not valid JSON: {error}") from None
+        return cls.from_entries(read, source)
+
+    @classmethod
+    def from_entries(cls, read: Any, source: str = "calibration.json") -> Calibration:
+        """The calibration of JSON that is parsed already; raises `ValueError` if it is something else."""
+        try:
             temperatures, balanced = (
                 {str(name): float(value) for name, value in read[part].items()} for part in ("temperatures", "balanced")
             )
             return cls(temperatures, balanced, {str(name): int(value) for name, value in read["rows"].items()})
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             raise ValueError(f"{source}: expected temperatures, balanced and rows by label: {error}") from None
 
     def check(self, space: LabelSpace, source: str = "calibration") -> None:

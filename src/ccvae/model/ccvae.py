@@ -6,14 +6,14 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ccvae.config import ModelConfig, check_input_shape
+from ccvae.config import ModelConfig, check_input_shape, settings_from
 from ccvae.model import bound as bounds
 from ccvae.model import counterfactuals, interventions, saving
 from ccvae.model.bound import Bound
 from ccvae.model.calibration import Calibration
 from ccvae.model.latent_model import LatentModel
 from ccvae.model.networks.networks import Decoder, Encoder
-from ccvae.storage.run_folder import CALIBRATION, CONFIG, WEIGHTS, read_calibration, read_labels, read_settings, read_weights
+from ccvae.storage.run_folder import CALIBRATION, CONFIG, read_calibration, read_labels, read_settings, read_weights
 
 __all__ = ["CCVAE", "load"]
 
@@ -61,13 +61,15 @@ def load(
     """
     folder = Path(folder)
     path = folder / CONFIG
-    settings, space, weights = read_settings(folder), read_labels(folder), read_weights(folder)
+    settings, space = read_settings(folder), read_labels(folder)
+    for key in ("input_shape", "model"):
+        if key not in settings:
+            raise ValueError(f"{path} has no {key}; it was written by another version of this package, or changed")
     try:
-        shape, config = check_input_shape(settings["input_shape"]), ModelConfig(**settings["model"])
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{path}: written by another version of this package, or changed: {error}") from None
+        shape = check_input_shape(settings["input_shape"])
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+    config = settings_from(ModelConfig, settings["model"], f"{path}: model")
     for name, given, class_path in (("encoder", encoder, config.encoder), ("decoder", decoder, config.decoder)):
         if class_path is not None and given is None and not allow_class_paths:
             raise ValueError(
@@ -75,16 +77,13 @@ def load(
                 f"add --allow_class_paths, or in Python load(folder, allow_class_paths=True); or give the module itself: "
                 f"load(folder, {name}=…)"
             )
-    model = CCVAE(space, shape, config, encoder, decoder)
+    weights = read_weights(folder)
     try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise ValueError(
-            f"{folder / WEIGHTS} does not fit the configured networks; a model with an encoder or decoder of your own "
-            f"must be loaded with it: load(folder, encoder=…, decoder=…). {error}"
-        ) from None
+        model = saving.model_with(weights, CCVAE, space, shape, config, encoder, decoder)
+    except ValueError as error:
+        raise ValueError(f"{folder}: {error}") from None
     calibration = read_calibration(folder)
     if calibration is not None:
-        model.calibration = Calibration.from_json(calibration, str(folder / CALIBRATION))
+        model.calibration = Calibration.from_entries(calibration, str(folder / CALIBRATION))
         model.calibration.check(model.space, str(folder / CALIBRATION))
     return model.eval()

@@ -19,6 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -27,7 +28,8 @@ from torch import Tensor
 
 from ccvae.labels import LabelSpace
 from ccvae.storage.atomic import writing
-from ccvae.storage.yaml_text import parse_yaml, text_of
+from ccvae.storage.files import check_regular, read_json
+from ccvae.storage.yaml_text import read_yaml
 
 __all__ = [
     "CALIBRATION",
@@ -63,7 +65,7 @@ def read_settings(folder: str | Path) -> dict[str, Any]:
     path = Path(folder) / CONFIG
     if not path.exists():
         raise ValueError(f"{folder} is no run folder: it has no {CONFIG}; give the folder that training wrote")
-    settings = parse_yaml(text_of(path), str(path))
+    settings = read_yaml(path)
     if not isinstance(settings, dict):
         raise ValueError(f"{path}: expected sections such as model and training, found {type(settings).__name__}")
     return settings
@@ -77,7 +79,11 @@ def write_labels(folder: Path, space: LabelSpace) -> None:
 
 def read_labels(folder: Path) -> LabelSpace:
     """The labels of a run folder; raises `ValueError` if they are missing or damaged."""
-    return LabelSpace.from_json(present(folder, LABELS).read_text(encoding="utf-8"))
+    path = present(folder, LABELS)
+    try:
+        return LabelSpace.from_entries(read_json(path))
+    except ValueError as error:
+        raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
 
 
 def write_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
@@ -88,12 +94,23 @@ def write_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """Weights by name; raises `ValueError` if they are missing or damaged."""
+    """Weights by name.
+
+    Raises:
+        ValueError: the file is missing or damaged, or weights are not finite.
+    """
     path = present(folder, WEIGHTS)
+    check_regular(path)
     try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise ValueError(f"{path} is damaged, or no safetensors file: {error}") from None
+        weights = load_file(path)
+    except (SafetensorError, ValueError, RuntimeError, OverflowError) as error:
+        raise ValueError(f"{path} is damaged, or no safetensors file: {' '.join(str(error).split())}") from None
+    for name, weight in weights.items():
+        if not torch.isfinite(weight.float() if weight.dtype.itemsize == 1 else weight).all():
+            raise ValueError(
+                f"{path}: {name} has values that are NaN or infinite; the weights are damaged, or training diverged"
+            )
+    return weights
 
 
 def write_calibration(folder: Path, text: str) -> None:
@@ -102,15 +119,17 @@ def write_calibration(folder: Path, text: str) -> None:
         path.write_text(text + "\n", encoding="utf-8")
 
 
-def read_calibration(folder: Path) -> str | None:
+def read_calibration(folder: Path) -> Any:
     """Content of `calibration.json`; None if the run has none."""
     path = folder / CALIBRATION
-    return path.read_text(encoding="utf-8") if path.exists() else None
+    return read_json(path) if path.exists() else None
 
 
 def present(folder: Path, name: str) -> Path:
     """Path of a file in a run folder; raises `ValueError` if it does not exist."""
     path = folder / name
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is no run folder; give the folder that training wrote")
     if not path.exists():
         raise ValueError(f"{folder} has no {name}; training did not finish writing it, or this is another kind of folder")
     return path

@@ -7,7 +7,9 @@ from typing import Any
 
 import yaml
 
-__all__ = ["LARGEST_TEXT", "check_yaml", "parse_yaml", "text_of"]
+from ccvae.storage.files import read_text
+
+__all__ = ["LARGEST_TEXT", "check_yaml", "parse_yaml", "read_yaml"]
 
 LARGEST_TEXT = 1_000_000
 """Characters of a settings file."""
@@ -37,24 +39,14 @@ def parse_yaml(text: str, source: str) -> Any:
         raise ValueError(f"{source} is not valid YAML: {in_one_line(error)}") from None
 
 
-def text_of(path: Path) -> str:
-    """Text of a settings file.
+def read_yaml(path: Path) -> Any:
+    """Value of a YAML file, as `parse_yaml` gives it.
 
     Raises:
-        ValueError: it is not a regular file, or too large, or not UTF-8.
-        OSError: it cannot be read.
+        FileNotFoundError: there is no such file.
+        ValueError: it is not a regular file, not UTF-8 or not YAML, or exceeds a limit.
     """
-    if not path.is_file():
-        raise ValueError(f"{path}: expected a file, found {'a folder' if path.is_dir() else 'no regular file'}")
-    with path.open("rb") as file:
-        content = file.read(4 * LARGEST_TEXT + 1)  # a character has at most four bytes
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from None
-    if len(text) > LARGEST_TEXT:
-        raise ValueError(f"{path} has more than {LARGEST_TEXT:,} characters; settings have fewer")
-    return text
+    return parse_yaml(read_text(path, 4 * LARGEST_TEXT), str(path))  # a character has at most four bytes
 
 
 def check_yaml(text: str, source: str) -> None:
