@@ -39,7 +39,7 @@ demo: runs/demo/report.html ## train on drawn faces with few labels and show wha
 
 # goes on where an interrupted run stopped
 runs/demo/report.html: | $(INSTALLED)
-	$(BIN)/ccvae train avatars --data.labelled 800 --out runs/demo $(if $(wildcard runs/demo/checkpoints/last.ckpt),--resume)
+	$(BIN)/ccvae train avatars --data.labelled 800 --out runs/demo $(if $(wildcard runs/demo/checkpoints/last.ckpt runs/demo/checkpoints/*/*),--resume)
 
 test: check smoke ## everything that CI checks
 	OMP_NUM_THREADS=1 $(BIN)/pytest $(PYTEST)

@@ -122,6 +122,18 @@ class TrainConfig:
         kl_weight: weight of all terms except reconstruction and classification; 1 is the bound itself.
         elsewhere_weight: additional weight of the KL of the style, and of blocks of binary labels that are absent. 1 is the
             bound itself; larger values move how labels show into their own blocks, and images blur.
+        few_labels: whether to train teachers, classifiers of the labelled rows whose probabilities stand in for missing labels
+            (see `ccvae.training.few_labels`). None decides: yes if less than a quarter of the training labels are observed.
+        teachers: number of teachers; 0 trains none.
+        teacher_steps: training steps of each teacher.
+        teacher_batch_size: rows per step of a teacher.
+        teacher_width: channels of a teacher's first convolution, or units of its hidden layers divided by eight.
+        teacher_dropout: probability with which a teacher's last features are dropped in training.
+        teacher_weight_decay: weight decay of a teacher's weights.
+        flip: mirror every second training image, left to right. None mirrors if labels are few and the reader of the data
+            says that mirrored images have the same labels (faces and clothes do, digits and organs do not).
+        shift: move training images by up to this number of pixels each way.
+        color: change contrast and brightness of training images by up to this factor, such as 0.1.
         kl_warmup: fraction of all steps over which `kl_weight` grows from zero.
         patience: stop after this number of epochs without a better validation bound; 0 never stops early.
         seed: seed of initial weights, batches and noise, from 0 to 2³¹ − 1.
@@ -151,6 +163,16 @@ class TrainConfig:
     label_weights: dict[str, float] = field(default_factory=dict)
     kl_weight: float = 1.0
     elsewhere_weight: float = 1.0
+    few_labels: bool | None = None
+    teachers: int = 2
+    teacher_steps: int = 2000
+    teacher_batch_size: int = 50
+    teacher_width: int = 24
+    teacher_dropout: float = 0.8
+    teacher_weight_decay: float = 0.5
+    flip: bool | None = None
+    shift: int = 0
+    color: float = 0.0
     kl_warmup: float = 0.0
     patience: int = 0
     seed: int = 0
@@ -173,6 +195,17 @@ class TrainConfig:
         check_whole("patience", self.patience, least=0)
         check_whole("num_nodes", self.num_nodes, least=1)
         check_seed(self.seed)
+        for name, least in (
+            ("teachers", 0),
+            ("teacher_steps", 1),
+            ("teacher_batch_size", 2),
+            ("teacher_width", 1),
+            ("shift", 0),
+        ):
+            check_whole(name, getattr(self, name), least=least)
+        check_range("teacher_dropout", self.teacher_dropout, least=0, below=1)
+        check_range("teacher_weight_decay", self.teacher_weight_decay, least=0)
+        check_range("color", self.color, least=0, most=1)
         for name in ("weight_decay", "gradient_clip", "kl_weight"):
             check_range(name, getattr(self, name), least=0)
         check_range("elsewhere_weight", self.elsewhere_weight, least=1)

@@ -51,6 +51,7 @@ def train(
     from ccvae.distributed.shutdown import exit_now
     from ccvae.model.ccvae import CCVAE, load
     from ccvae.storage.run_folder import check_free, check_resumable
+    from ccvae.training.few_labels import recipe_for
     from ccvae.training.fit import Interrupted, fit, precision_of
     from ccvae.training.losses import classification_weight
 
@@ -66,8 +67,15 @@ def train(
     elif first and not dry_run:
         check_free(out)
     dataset = open_data(source, data)
+    recipe = recipe_for(training, dataset)
     if first:
         tell(description(dataset))
+        if recipe is not None:
+            tell(
+                f"labels are few: {recipe.teachers} teachers are trained on the {recipe.labelled:,} labelled rows first "
+                f"({recipe.steps:,} steps each, dropout {recipe.dropout}, weight decay {recipe.weight_decay}"
+                f"{', mirrored images' if recipe.flip else ''}); --training.few_labels false leaves them out"
+            )
     torch.manual_seed(training.seed)
     # check_resumable has compared the classes that the run names with those given here
     fresh = load(out, allow_class_paths=True) if resume else CCVAE(dataset.space, dataset.input_shape, model)

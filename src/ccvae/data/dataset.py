@@ -101,6 +101,7 @@ class Dataset:
         soft: float32 `(rows, values)` probabilities by name of a categorical label, where annotators disagree, or NaN; `labels`
             hold the most probable value. Training draws a value by them each time that it sees a row.
         columns: how a table's columns became vectors, for new rows of it (see `ccvae.data.table`); None for other inputs.
+        mirrored: whether an image mirrored left to right has the same labels: true of faces, not of digits, text or organs.
         notes: what the reader found and decided, in sentences for people.
         warnings: what should be looked at before training, such as a class that looks like a code for missing.
 
@@ -119,6 +120,7 @@ class Dataset:
     groups: np.ndarray | None = None
     soft: Mapping[str, np.ndarray] = field(default_factory=dict)
     columns: InputColumns | None = None
+    mirrored: bool = False
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 

@@ -11,12 +11,20 @@ from typing import Any
 
 import lightning.pytorch as lightning
 import pandas as pd
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
 from tqdm import tqdm
 
 from ccvae.storage.atomic import writing
 
-__all__ = ["STEPS_BETWEEN_CHECKS", "Interrupted", "MetricsTable", "ProgressBar", "StopOnInterrupt", "checkpoint_callback"]
+__all__ = [
+    "STEPS_BETWEEN_CHECKS",
+    "EpochProgressBar",
+    "Interrupted",
+    "MetricsTable",
+    "ProgressBar",
+    "StopOnInterrupt",
+    "checkpoint_callback",
+]
 
 STEPS_BETWEEN_CHECKS = 10
 """Steps between checks that wait for an accelerator or other processes: progress, a finite loss, Ctrl-C."""
@@ -51,7 +59,7 @@ class MetricsTable(Callback):
 def checkpoint_callback(folder: Path, validated: bool) -> ModelCheckpoint:
     """Lightning's callback that keeps the last checkpoint, and the one with the best validation objective if there is one."""
     return ModelCheckpoint(
-        dirpath=folder / "checkpoints",
+        dirpath=folder,
         filename="best",
         monitor="validation/total" if validated else None,
         mode="max",
@@ -109,6 +117,24 @@ class StopOnInterrupt(Callback):
             yield
         finally:
             signal.signal(signal.SIGINT, before)
+
+
+class EpochProgressBar(TQDMProgressBar):
+    """Lightning's progress bar of an epoch, with the name of the stage before it.
+
+    Args:
+        title: name of the stage; empty shows the epoch only.
+    """
+
+    def __init__(self, title: str) -> None:
+        super().__init__(refresh_rate=STEPS_BETWEEN_CHECKS, leave=False)
+        self.title = title
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, *args: Any) -> None:
+        """Name stage and epoch."""
+        super().on_train_epoch_start(trainer, *args)
+        if self.title:
+            self.train_progress_bar.set_description(f"{self.title}, epoch {trainer.current_epoch + 1} of {trainer.max_epochs}")
 
 
 class ProgressBar(Callback):

@@ -15,6 +15,7 @@ from ccvae.distributed.shard import Shard
 from ccvae.model.bound import ESTIMATORS, exact_bound
 from ccvae.model.latent_model import LatentModel, reading_once
 from ccvae.model.objective import Objective
+from ccvae.training.augmentation import Augmentation
 from ccvae.training.intervention_losses import elsewhere_kl, intervention_loss, style_consistency
 from ccvae.training.training_metrics import correct_predictions, row_sums, widest_float
 
@@ -75,13 +76,21 @@ class ObjectiveLoss(nn.Module):
         config: weights and estimator.
         objective: another objective than the configured estimator, such as a baseline's. Validation then measures it too;
             otherwise validation measures the exact bound.
+        augmentation: random changes of training images.
     """
 
     label_weights: Tensor | None
 
-    def __init__(self, model: LatentModel, config: TrainConfig, objective: Objective[Any] | None = None) -> None:
+    def __init__(
+        self,
+        model: LatentModel,
+        config: TrainConfig,
+        objective: Objective[Any] | None = None,
+        augmentation: Augmentation | None = None,
+    ) -> None:
         super().__init__()
         self.config = config
+        self.augmentation = augmentation or Augmentation()
         self.objective: Objective[Any] = objective or ESTIMATORS[config.estimator]
         self.validated: Objective[Any] = objective or exact_bound
         if objective is None:
@@ -99,6 +108,7 @@ class ObjectiveLoss(nn.Module):
     def training_loss(self, model: LatentModel, x: Tensor, y: Tensor, step: Step) -> tuple[Tensor, Tensor]:
         """See `Loss`."""
         shard = step.shard
+        x = self.augmentation(x, step.generator, shard)
         with reading_once(model) if step.number < READING_ONCE * step.steps else nullcontext():
             terms = self.objective(model, x, y, step.generator, shard)
         maximised = terms.weighted(self.kl_weight(step), self.classification_weight, self.label_weights)

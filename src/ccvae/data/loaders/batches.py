@@ -12,6 +12,7 @@ from torch import Tensor
 from ccvae.data.dataset import Dataset
 from ccvae.data.loaders.device_inputs import DeviceInputs, sent
 from ccvae.data.soft_labels import drawn_classes
+from ccvae.data.soft_targets import SoftTargets
 from ccvae.data.stratification import balancing_weights
 from ccvae.distributed.shard import Shard
 
@@ -37,6 +38,8 @@ class Batches:
         inputs: the data's inputs on the device that trains; on the processor if not given.
         process: this process's number.
         processes: how many there are.
+        passes: how many passes over the rows make an epoch.
+        targets: what missing labels are filled with; they stay missing if not given.
 
     Raises:
         ValueError: there are fewer than two rows, or no labels; the share leaves no room for either kind of row; or a batch has
@@ -53,6 +56,8 @@ class Batches:
         inputs: DeviceInputs | None = None,
         rank: int = 0,
         world_size: int = 1,
+        passes: int = 1,
+        targets: SoftTargets | None = None,
     ) -> None:
         rows = data.splits["train"]
         labelled = ~np.isnan(data.labels[rows]).all(axis=1)
@@ -62,6 +67,7 @@ class Batches:
             raise ValueError("no training row has an observed label; give some, or check that ids and table match")
         self.data, self.inputs = data, inputs or DeviceInputs(data)
         self.seed = seed
+        self.passes, self.targets = passes, targets
         self.position = 0
         self.orders: dict[int, tuple[int, np.ndarray]] = {}
         if labelled_share is None or labelled.mean() >= labelled_share:
@@ -84,7 +90,7 @@ class Batches:
             )
 
     def __len__(self) -> int:
-        return len(self.pools[0]) // self.sizes[0]
+        return self.passes * (len(self.pools[0]) // self.sizes[0])
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         steps = range(self.position, (self.position // len(self) + 1) * len(self))
@@ -100,14 +106,14 @@ class Batches:
         return self.inputs.read(rows[self.shard.rows]), self.labels(rows, step)[self.shard.rows]
 
     def labels(self, rows: np.ndarray, step: int) -> np.ndarray:
-        """Labels of a batch; where a row knows probabilities, a value is drawn by them."""
+        """Labels of a batch: drawn where a row has probabilities, and from the soft targets where they are missing."""
         labels = np.array(self.data.labels[rows])
         generator = np.random.default_rng([self.seed, len(self.pools), step])
         for name, probabilities in self.data.soft.items():
             drawn = drawn_classes(probabilities[rows], generator)
             column = self.data.space.index(name)
             labels[:, column] = np.where(np.isnan(labels[:, column]), np.nan, drawn)
-        return labels
+        return labels if self.targets is None else self.targets.fill(labels, rows, generator)
 
     def rows(self, step: int) -> np.ndarray:
         """Rows of a batch, sorted: memory maps are read fastest in order."""
@@ -120,7 +126,8 @@ class Batches:
             level = np.random.default_rng([self.seed, number, step]).random(size) * self.reached[-1]
             return np.asarray(pool[np.searchsorted(self.reached, level, side="right").clip(max=len(pool) - 1)])
         # whole batches of the first pool a pass; the second goes round and round, over the end of one pass into the next
-        first = step // len(self) * len(pool) + step % len(self) * size if number == 0 else step * size
+        turn, place = divmod(step, len(pool) // size) if number == 0 else (0, step)
+        first = turn * len(pool) + place * size
         return np.concatenate([self.shuffled(number, turn)[start:stop] for turn, start, stop in turns(first, size, len(pool))])
 
     def shuffled(self, number: int, turn: int) -> np.ndarray:

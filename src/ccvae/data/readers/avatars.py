@@ -134,6 +134,7 @@ def avatars(
         splits=splits,
         name=f"{style} {size}×{size}",
         truth=AvatarTruth(style, size, seed, np.load(folder / "variants.npy")),
+        mirrored=True,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
@@ -85,7 +86,7 @@ def celeba(
     present, notes = present_rows([file in found for file in files], files, source, images, absent)
     files = [files[row] for row in present.tolist()]
     splits = official_splits(partition["partition"].iloc[present], partition_source)
-    return assemble(
+    data = assemble(
         partial(decoded_files, images, files, framing, 3),
         parse_labels(
             coded.iloc[present].rename_axis("image"),
@@ -100,6 +101,7 @@ def celeba(
         seed=seed,
         notes=notes,
     )
+    return replace(data, mirrored=True)
 
 
 def folder_of_images(folder: Path) -> Path:

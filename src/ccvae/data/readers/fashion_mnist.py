@@ -7,6 +7,7 @@ import math
 import struct
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,8 @@ def fashion_mnist(
                 f"Fashion-MNIST is not in {' or '.join(FASHION_FOLDERS)}; install Debian's package dataset-fashion-mnist, "
                 f"or name the folder that holds its idx files"
             )
-    return idx_files(folder, "class", FASHION, size, labelled, validation, seed, "Fashion-MNIST")
+    data = idx_files(folder, "class", FASHION, size, labelled, validation, seed, "Fashion-MNIST")
+    return replace(data, mirrored=True)
 
 
 def mnist(

@@ -1,0 +1,188 @@
+"""Few labels: teachers choose themselves, resume exactly, and make the CCVAE better."""
+
+import signal
+from dataclasses import replace
+
+import lightning.pytorch as lightning
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+from ccvae.config import TrainConfig
+from ccvae.data import arrays
+from ccvae.data.loaders.batches import Batches
+from ccvae.data.soft_targets import SoftTargets
+from ccvae.model.ccvae import CCVAE, load
+from ccvae.model.classification import log_likelihood_of_labels
+from ccvae.training import few_labels
+from ccvae.training.callbacks import StopOnInterrupt
+from ccvae.training.fit import Interrupted, fit
+from ccvae.training.module import TrainingModule
+
+SMALL = {"latent_dim": 10, "width": 4, "dropout": 0.2}
+QUICK = {"batch_size": 40, "epochs": 2, "teachers": 2, "teacher_steps": 6, "teacher_width": 4, "progress": False}
+
+
+@pytest.fixture
+def few(data):
+    """The squares with three quarters of the observed cells hidden, cell by cell."""
+    labels = np.array(data.labels)
+    train = data.splits["train"]
+    hidden = np.random.default_rng(1).random((len(train), 3)) < 0.75
+    labels[train] = np.where(hidden, np.nan, labels[train])
+    return replace(data, labels=labels)
+
+
+def model_for(data, seed=0):
+    torch.manual_seed(seed)
+    return CCVAE.for_data(data, **SMALL)
+
+
+def same(first, second):
+    return all(torch.equal(tensor, second.state_dict()[name]) for name, tensor in first.state_dict().items())
+
+
+def test_labels_choose_the_recipe(data, few):
+    assert few_labels.recipe_for(TrainConfig(), data) is None, "half of the cells are observed"
+    recipe = few_labels.recipe_for(TrainConfig(), few)
+    assert recipe == few_labels.Recipe(recipe.labelled, 2, 2000, 50, 24, 0.8, 0.5, flip=False)
+    assert recipe.labelled == (~np.isnan(few.labels[few.splits["train"]])).any(1).sum()
+    assert few_labels.recipe_for(TrainConfig(few_labels=False), few) is None
+    assert few_labels.recipe_for(TrainConfig(teachers=0), few) is None
+    assert few_labels.recipe_for(TrainConfig(few_labels=True), data) is not None
+
+
+@pytest.mark.parametrize(
+    ("setting", "mirrored", "expected"), [(None, True, True), (None, False, False), (True, False, True), (False, True, False)]
+)
+def test_images_are_mirrored_as_data_and_settings_say(few, setting, mirrored, expected):
+    data, config = replace(few, mirrored=mirrored), TrainConfig(flip=setting)
+    recipe = few_labels.recipe_for(config, data)
+    assert recipe.flip is expected
+    assert few_labels.augmentation_for(config, data, recipe).flip is expected
+    assert few_labels.augmentation_for(config, data, None).flip is bool(setting), "with all labels, only if asked for"
+
+
+def test_with_labels_enough_nothing_changes(data):
+    first, second = (fit(model_for(data), data, **{**QUICK, "teachers": teachers}) for teachers in (0, 2))
+    assert same(first, second)
+
+
+def test_a_run_says_what_was_chosen_and_keeps_the_stages(few, tmp_path):
+    run = tmp_path / "run"
+    fit(model_for(few), few, run, **QUICK)
+    settings = yaml.safe_load((run / "config.yaml").read_text())
+    assert settings["few_labels"]["teachers"] == 2
+    assert settings["few_labels"]["steps"] == 6
+    for number in (1, 2):
+        assert (run / "checkpoints" / f"teacher-{number}" / "predictions.safetensors").exists()
+        assert not (run / "checkpoints" / f"teacher-{number}" / "last.ckpt").exists()
+        assert len(pd.read_csv(run / "checkpoints" / f"teacher-{number}" / "metrics.csv"))
+    assert load(run).calibration is not None
+
+
+class Stop:
+    """Presses Ctrl-C after a number of steps of all stages together."""
+
+    def __init__(self, monkeypatch, steps):
+        self.left, own = steps, StopOnInterrupt.on_train_batch_end
+
+        def on_train_batch_end(keeper, trainer, *others):
+            self.left -= 1
+            if self.left == 0:
+                signal.raise_signal(signal.SIGINT)
+            own(keeper, trainer, *others)
+
+        monkeypatch.setattr(StopOnInterrupt, "on_train_batch_end", on_train_batch_end)
+
+
+@pytest.mark.parametrize("steps", [2, 6, 9, 14])
+def test_a_run_interrupted_in_any_stage_goes_on_exactly(few, tmp_path, monkeypatch, steps):
+    """Six steps for each of two teachers, then eight of the model."""
+    quick = {**QUICK, "teacher_batch_size": 20}
+    straight = fit(model_for(few), few, tmp_path / "straight", **quick)
+    with monkeypatch.context() as patch:
+        Stop(patch, steps)
+        with pytest.raises(Interrupted, match=r"teacher \d of 2: stopped|^stopped"):
+            fit(model_for(few), few, tmp_path / "run", **quick)
+    again = fit(load(tmp_path / "run"), few, tmp_path / "run", resume=True, **quick)
+    assert same(straight, again)
+    for name in ("metrics.csv", "checkpoints/teacher-1/metrics.csv", "checkpoints/teacher-2/metrics.csv"):
+        one, other = (pd.read_csv(tmp_path / run / name) for run in ("straight", "run"))
+        assert one["step"].tolist() == other["step"].tolist()
+
+
+def test_nothing_to_resume_is_said(few, tmp_path):
+    with pytest.raises(ValueError, match="no checkpoint at"):
+        fit(model_for(few), few, tmp_path / "run", resume=True, **QUICK)
+
+
+def test_the_progress_bar_names_the_stage(few, capsys):
+    fit(model_for(few), few, **{**QUICK, "progress": True})
+    shown = capsys.readouterr()
+    for title in ("teacher 1 of 2, epoch 1 of", "teacher 2 of 2, epoch 1 of", "CCVAE, epoch 1 of 2"):
+        assert title in shown.out + shown.err
+
+
+def test_teachers_learn_from_every_observed_cell(few):
+    """Their training rows are those with any observed label, and a missing cell has no say."""
+    recipe = few_labels.recipe_for(TrainConfig(teacher_width=4), few)
+    model = few_labels.teacher(few, recipe, seed=0)
+    assert model.config.latent_dim == model.style.start, "no style"
+    batches = Batches(few, 50)
+    x, y = next(iter(batches))
+    log_likelihood_of_labels(model, x, y).total.sum().backward()
+    for name, parameter in model.named_parameters():
+        assert (parameter.grad is None) == (not parameter.requires_grad), name
+
+
+def test_passes_make_an_epoch_and_targets_fill_labels(few):
+    rows = few.splits["train"]
+    outputs = sum(len(label.output_columns) for label in few.space)
+    targets = SoftTargets(few.space, rows, np.full((len(rows), outputs), 0.5, np.float32))
+    one, many = Batches(few, 30, seed=3, targets=targets), Batches(few, 30, seed=3, passes=4)
+    assert len(many) == 4 * len(one)
+    for step in range(2 * len(one)):
+        np.testing.assert_array_equal(one.rows(step), many.rows(step))
+    assert not np.isnan(one.labels(one.rows(0), 0)).any()
+    assert np.isnan(many.labels(many.rows(0), 0)).any()
+    np.testing.assert_array_equal(one.labels(one.rows(5), 5), Batches(few, 30, seed=3, targets=targets).labels(one.rows(5), 5))
+
+
+def test_the_model_learns_what_its_teachers_say(monkeypatch):
+    """Where two signs agree: 12 labels do not tell that, but soft targets of 400 rows do."""
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(0, 1, (600, 2)).astype(np.float32)
+    agree = (inputs[:, 0] * inputs[:, 1] > 0).astype(int)
+    data = arrays(inputs, {"agree": agree}, validation=0, test=200).hide(12)
+
+    def teach(data, *others):
+        rows = data.splits["train"]
+        confident = np.where(agree[rows] == 1, 0.95, 0.05)
+        return SoftTargets(data.space, rows, np.stack([1 - confident, confident], 1).astype(np.float32))
+
+    monkeypatch.setattr(few_labels, "teach", teach)
+    right = []
+    for few in (False, True):
+        torch.manual_seed(0)
+        model = CCVAE.for_data(data, width=8, dropout=0.0)
+        weights = {"classification_weight": 20.0, "intervention_weight": 0.0}
+        fit(model, data, few_labels=few, epochs=20, batch_size=50, progress=False, **weights)
+        right.append((model.predict(data.tensor("test"))["agree"] == agree[data.splits["test"]]).mean())
+    assert right[1] > 0.92
+    assert right[1] > right[0] + 0.03
+
+
+def test_an_own_callback_sees_the_model_and_not_its_teachers(few):
+    seen = []
+
+    class Watch(lightning.Callback):
+        def on_train_start(self, trainer, module):
+            seen.append(module)
+
+    fit(model_for(few), few, callbacks=[Watch()], **QUICK)
+    assert len(seen) == 1
+    assert isinstance(seen[0], TrainingModule)
+    assert not isinstance(seen[0].model.decoder, torch.nn.Identity)
