@@ -2,7 +2,7 @@
 
 A label's block has one dimension less than it has classes. Posteriors are centred at the conditional prior of one class; the
 slope is the norm of sigma times a row of W. The observed class is the most probable one, the one in the middle, or the least
-probable. The truth is importance sampling from the mode of the tilted posterior, with up to a million samples; its own standard
+probable. The truth is importance sampling from the mode of the tilted posterior, with up to 200,000 samples; its own standard
 error is shown. *Before* are 512 fixed nodes for every posterior. *Now* are the nodes that training draws: `bias` is the mean
 error of log q(y|x) over many draws, `spread` the standard deviation of one. Up to four classes a lattice is used, before and
 now.
@@ -82,7 +82,7 @@ def truth(blocks: CategoricalBlocks, mu: Tensor, sigma: Tensor, value: int) -> t
         p = (offset + slope @ c).softmax(0)
         curvature = torch.eye(len(c)) + (slope.T * p) @ slope - torch.outer(p @ slope, p @ slope)
         c = c + 0.7 * torch.linalg.solve(curvature, slope[value] - p @ slope - c)
-    samples, generator = min(1_000_000, 20_000_000 // len(p)), torch.Generator().manual_seed(1)
+    samples, generator = min(200_000, 20_000_000 // len(p)), torch.Generator().manual_seed(1)
     parts = []
     for _ in range(max(1, samples // 20_000)):
         u = torch.randn(20_000, len(c), generator=generator)

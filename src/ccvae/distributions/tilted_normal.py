@@ -1,18 +1,17 @@
 """A standard Normal tilted by a sigmoid: p(e) = Normal(e; 0, 1) sigmoid(alpha e + beta) / Z.
 
-This is what an observed binary label makes of the posterior along the one direction that its classifier sees. Normaliser,
-expectations and draws, and all their derivatives in alpha and beta, come from one pass over a small table of points:
+This is the posterior, given an observed binary label, along the one direction that its classifier depends on. The normaliser,
+expectations, draws, and their derivatives in alpha and beta all come from one pass over a small table of points:
 
-- *Points* are those of `ccvae.distributions.quadrature`, crowding around c = −beta / alpha, where the sigmoid turns, as
-long as the Normal
-  has mass there. With the 64 of double precision, log Z is right to 2e-13 for alpha up to 5, 3e-11 at 10 and 5e-6 at 20,
-  whatever beta is; with the 40 of single precision, to 5e-5 but for rounding. Beyond, as the sigmoid becomes a step between two
-  points, errors grow to a few per cent.
+- *Points* are those of `ccvae.distributions.quadrature`, dense around c = −beta / alpha, where the logit is zero, if the Normal
+  has mass there. In double precision (64 points), the error of log Z is 2e-13 for alpha up to 5, 3e-11 at 10 and 5e-6 at 20,
+  for any beta; in single precision (40 points), 5e-5 plus rounding. For larger alpha the sigmoid becomes a step between two
+  points, and errors grow to a few per cent.
 - *Derivatives*: with g = d log sigmoid(s) / ds at s = alpha e + beta, that of E[f] in beta is E[(f − E[f]) g + ∂f], and in
   alpha the same with e inside.
-- *Draws* are uniform levels u carried to e where F(e) = u. Between two points of the table the map from Normal quantiles to e
-  is nearly a line, and a cubic leaves errors in F of 1e-4 (5e-4 at alpha = 20). A draw's derivative is −∂F(e) / p(e), implicit
-  reparameterisation (Figurnov et al. 2018).
+- *Draws* invert the distribution function: F(e) = u for a uniform number u. Between two points of the table, the map from
+  Normal quantiles to e is nearly a line, and a cubic leaves errors in F of 1e-4 (5e-4 at alpha = 20). The derivative of a draw
+  is −∂F(e) / p(e) (implicit reparameterisation, Figurnov et al. 2018).
 """
 
 from __future__ import annotations
@@ -30,27 +29,30 @@ __all__ = ["tilted_normal"]
 
 
 def centre(alpha: Tensor, beta: Tensor, grid: Grid) -> Tensor:
-    """Where points crowd: at the sigmoid's turn, as long as the tilted Normal has mass there; in the shape of alpha."""
+    """Where points are dense: where the logit is zero, if the tilted Normal has mass there; in the shape of alpha."""
     return torch.minimum((-beta / alpha).clamp_min(-grid.margin), alpha + grid.margin)
 
 
 def tilted_normal(alpha: Tensor, beta: Tensor, level: Tensor) -> Tensor:
-    """What a bound needs of tilted Normals, differentiable once in alpha and beta.
+    """Normaliser, expectations and a draw of tilted Normals, differentiable once in alpha and beta.
 
     Args:
         alpha: slopes `(rows,)`, positive.
         beta: offsets `(rows,)`.
-        level: uniform numbers in (0, 1) for draws, `(rows,)`.
+        level: uniform numbers in (0, 1), for the draws, `(rows,)`.
 
     Returns:
         log Z, E[e], E[e²], E[log sigmoid(alpha e + beta)] and a draw: `(5, rows)`.
+
+    >>> tilted_normal(torch.tensor([1.0]), torch.tensor([0.0]), torch.tensor([0.5])).T
+    tensor([[-0.6931,  0.4132,  1.0000, -0.5994,  0.4095]])
     """
     quantities: Tensor = TiltedNormal.apply(alpha, beta, level)  # type: ignore[no-untyped-call]
     return quantities
 
 
 class TiltedNormal(torch.autograd.Function):
-    """The quantities of `tilted_normal`, whose derivatives are found with them: then no table need be kept."""
+    """Computes derivatives in the forward pass, so that no table is kept for the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, alpha: Tensor, beta: Tensor, level: Tensor) -> Tensor:
@@ -73,7 +75,7 @@ class TiltedNormal(torch.autograd.Function):
 
 
 class Sums(NamedTuple):
-    """What one pass over a table finds."""
+    """What one pass over a table computes."""
 
     values: Tensor  # log Z, E[e], E[e²], E[log sigmoid], (4, rows)
     slopes: Tensor  # their derivatives in alpha and beta, (2, 4, rows)
@@ -81,12 +83,12 @@ class Sums(NamedTuple):
 
 
 def sweep(alpha: Tensor, beta: Tensor, level: Tensor, grid: Grid) -> Sums:
-    """One pass over a table `(points, rows)`: few operations touch all of it, and sums of powers of o = e − c are products."""
+    """One pass over a table `(points, rows)`; sums of powers of o = e − c are matrix products."""
     c, o, powers = centre(alpha, beta, grid), grid.offset, grid.powers
     log_sigmoid = logsigmoid(torch.outer(o, alpha).add_(alpha * c + beta))
-    typical = log_sigmoid[len(o) // 2].clone()  # at c, within a few nats of the highest, and cheaper to find
+    typical = log_sigmoid[len(o) // 2].clone()  # at c: within a few nats of the largest, and faster than a maximum
     log_masses = torch.outer(o, -c).add_(log_sigmoid).sub_(typical).add_(grid.log_weights[:, None])
-    masses = log_masses.mul_(LOG2_E).exp2_()  # which torch computes faster than exp
+    masses = log_masses.mul_(LOG2_E).exp2_()  # faster than exp in torch
     pull = log_sigmoid.mul(LOG2_E).exp2_().neg_().add_(1).mul_(masses)  # g times mass, where g = 1 − sigmoid(s)
     total, m1, m2 = product(powers[:3], masses)
     m1, m2 = m1 / total, m2 / total
@@ -103,9 +105,10 @@ def sweep(alpha: Tensor, beta: Tensor, level: Tensor, grid: Grid) -> Sums:
 
 
 def cut(level: Tensor, masses: Tensor, pull: Tensor, powers: Tensor, c: Tensor, total: Tensor) -> list[Tensor]:
-    """The tables cut at levels: the last point k below each, and sums over its tail of mass, e g mass and g mass.
+    """Tables cut at levels: the last point k below each level, and tail sums of mass, e g mass and g mass.
 
-    The tail of a level in the lower half are the points up to k, of one in the upper half those above: the smaller is exacter.
+    The tail is the points up to k for a level in the lower half, and those above k otherwise: the smaller tail has less
+    rounding error.
     """
     index = torch.arange(len(masses), dtype=masses.dtype, device=masses.device)
     middles = sums_to_middles(masses)
@@ -125,7 +128,7 @@ def side(level: Tensor) -> Tensor:
 def draw(alpha: Tensor, beta: Tensor, level: Tensor, sums: Sums, grid: Grid) -> tuple[Tensor, Tensor]:
     """Draws `(rows,)` at levels, and their derivatives in alpha and beta `(2, rows)`.
 
-    They lie between the last point below a level and the next one: what cubics need is found at both, `(2, rows)`.
+    A draw is between the last point below its level and the next one; the cubic needs values and slopes at both, `(2, rows)`.
     """
     log_z, log_z_slopes = sums.values[0], sums.slopes[:, 0]
     k, tail = sums.cut[0].long(), sums.cut[1]
@@ -140,7 +143,7 @@ def draw(alpha: Tensor, beta: Tensor, level: Tensor, sums: Sums, grid: Grid) -> 
     density = (logsigmoid(s) - e.square() / 2 - LOG_ROOT_TWO_PI - log_z).exp().clamp_min(numbers.tiny)
     log_density_slope = alpha * g - e
     score = torch.stack([e * g, g]) - log_z_slopes[:, None]
-    # the sum over the tail becomes an integral: half the mass of its last point, and the next term of Euler and Maclaurin
+    # from a sum to an integral: half the mass of the last point, and the next Euler–Maclaurin term
     mass = -sign * density * spacing
     share = half + (log_density_slope * spacing + bend).clamp(-6, 6) / 12
     score_slope = torch.stack([g + e * g_slope, g_slope]) * spacing / 12
@@ -152,7 +155,7 @@ def draw(alpha: Tensor, beta: Tensor, level: Tensor, sums: Sums, grid: Grid) -> 
 
 
 def cubic(x: Tensor, at: Tensor, f: Tensor, slope: Tensor) -> Tensor:
-    """Hermite's cubic at x `(rows,)` through two points, with values and slopes there: each `(…, 2, rows)`."""
+    """Cubic Hermite interpolation at x `(rows,)` from two points `at`, with values and slopes, each `(…, 2, rows)`."""
     start, width = at[0], at[1] - at[0]
     r = (x - start) / width
     (f0, f1), (slope0, slope1) = f.unbind(-2), slope.unbind(-2)

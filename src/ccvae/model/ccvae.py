@@ -12,7 +12,7 @@ from ccvae.model import counterfactuals, interventions, saving
 from ccvae.model.bound import Bound
 from ccvae.model.calibration import Calibration
 from ccvae.model.latent_model import LatentModel
-from ccvae.model.networks.networks import Decoder, Encoder
+from ccvae.model.networks.build import Decoder, Encoder
 from ccvae.storage.run_folder import CALIBRATION, CONFIG, read_calibration, read_labels, read_settings, read_weights
 
 __all__ = ["CCVAE", "load"]

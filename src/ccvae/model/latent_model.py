@@ -23,17 +23,17 @@ from torch.nn.functional import softplus
 
 from ccvae.config import ModelConfig, check_input_shape
 from ccvae.distributions.likelihoods import build_likelihood
+from ccvae.distributions.positive import SMALLEST_SCALE
 from ccvae.labels import LabelSpace
 from ccvae.model.calibration import Calibration, Threshold, decide, tempered
 from ccvae.model.label_blocks.base import LabelBlocks
 from ccvae.model.label_blocks.layout import block_slices, build_blocks
 from ccvae.model.networks.attention import LabelAttention
-from ccvae.model.networks.networks import Decoder, Encoder, build_decoder, build_encoder
+from ccvae.model.networks.build import Decoder, Encoder, build_decoder, build_encoder
 from ccvae.model.networks.separate import Part, SeparateEncoder
 
 __all__ = ["LatentModel", "evaluating", "full", "reading_once"]
 
-SMALLEST_SCALE = 1e-3
 STYLE_DIMENSIONS = 32
 """Dimensions of the style, where no size of the latent vector is configured."""
 IMAGE_SCALE = 0.1

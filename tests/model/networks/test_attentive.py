@@ -6,7 +6,7 @@ import torch
 from ccvae.config import ModelConfig
 from ccvae.labels import Binary, Categorical, Continuous, LabelSpace
 from ccvae.model.ccvae import CCVAE
-from ccvae.model.networks.networks import build_decoder, build_encoder
+from ccvae.model.networks.build import build_decoder, build_encoder
 
 SIDES = [(16, 16), (17, 31), (32, 32), (33, 48), (64, 64), (65, 63), (178, 218), (256, 256), (16, 256)]
 SIZES = (2, 1, 3)

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from ccvae.config import ModelConfig
+from ccvae.model.networks.build import build_decoder, build_encoder
 from ccvae.model.networks.layers import CoveringConv2d, DoublingConvTranspose2d, SpreadingConvTranspose2d, torch_layers
-from ccvae.model.networks.networks import build_decoder, build_encoder
 
 TOLERANCES = {torch.float32: 1e-5, torch.float64: 1e-10}
 LAYERS = {

@@ -15,7 +15,6 @@ Labels of one kind, value count and block size are computed side by side: `(batc
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,8 @@ from typing import Concatenate, ParamSpec, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
-from torch.nn.functional import softplus
+
+from ccvae.distributions.positive import positive, softplus_inverse
 
 __all__ = ["DiscreteBlocks", "LabelBlocks", "TiltedPosterior", "full_precision"]
 
@@ -34,7 +34,6 @@ Blocks = TypeVar("Blocks")
 Others = ParamSpec("Others")
 Result = TypeVar("Result")
 
-SMALLEST_SCALE = 1e-3
 SMALLEST_SLOPE = 1e-12
 FIRST_DISTANCE = 2.0
 """How far from zero the conditional priors' means begin."""
@@ -174,12 +173,12 @@ class DiscreteBlocks(LabelBlocks, ABC):
         super().__init__(columns, latents)
         self.register_buffer("log_prior", torch.tensor(priors).log(), persistent=False)
         self.prior_loc = nn.Parameter(loc)
-        self.prior_raw_scale = nn.Parameter(torch.full_like(loc, math.log(math.expm1(1))))
+        self.prior_raw_scale = nn.Parameter(torch.full_like(loc, softplus_inverse(1.0)))
 
     @property
     def prior_scale(self) -> Tensor:
         """Scales of p(z_i|y_i): `(labels, values, d)`."""
-        return softplus(self.prior_raw_scale) + SMALLEST_SCALE
+        return positive(self.prior_raw_scale)
 
     def conditional_prior(self, y: Tensor) -> Normal:
         """p(z_i|y_i); a probability between 0 and 1 of a binary label counts as its nearer value."""

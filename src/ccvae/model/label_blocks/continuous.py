@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
-from torch.nn.functional import softplus
 
 from ccvae import labels as label_kinds
-from ccvae.model.label_blocks.base import SMALLEST_SCALE, SMALLEST_SLOPE, LabelBlocks, TiltedPosterior
+from ccvae.distributions.positive import positive, softplus_inverse
+from ccvae.model.label_blocks.base import SMALLEST_SLOPE, LabelBlocks, TiltedPosterior
 
 __all__ = ["ContinuousBlocks"]
 
@@ -40,20 +40,20 @@ class ContinuousBlocks(LabelBlocks):
         self.register_buffer("prior_deviation", torch.tensor([label.scale for label in labels]), persistent=False)
         self.weight = nn.Parameter(torch.full((count, size), 1 / math.sqrt(size)))
         self.bias = nn.Parameter(torch.zeros(count))
-        self.raw_deviation = nn.Parameter(torch.full((count,), math.log(math.expm1(0.5))))
+        self.raw_deviation = nn.Parameter(torch.full((count,), softplus_inverse(0.5)))
         self.prior_slope = nn.Parameter(torch.full((count, size), 1 / math.sqrt(size)))
         self.prior_loc = nn.Parameter(torch.zeros(count, size))
-        self.prior_raw_scale = nn.Parameter(torch.full((count, size), math.log(math.expm1(1))))
+        self.prior_raw_scale = nn.Parameter(torch.full((count, size), softplus_inverse(1.0)))
 
     @property
     def tau(self) -> Tensor:
         """Standard deviation of q(y_i|z_i), standardised: `(labels,)`."""
-        return softplus(self.raw_deviation) + SMALLEST_SCALE
+        return positive(self.raw_deviation)
 
     @property
     def prior_scale(self) -> Tensor:
         """Scales of p(z_i|y_i): `(labels, d)`."""
-        return softplus(self.prior_raw_scale) + SMALLEST_SCALE
+        return positive(self.prior_raw_scale)
 
     def standardised(self, y: Tensor) -> Tensor:
         """Labels less the mean of p(y_i), over its scale."""

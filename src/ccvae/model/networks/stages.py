@@ -9,7 +9,10 @@ from torch import nn
 
 from ccvae.model.networks.layers import DoublingConvTranspose2d
 
-__all__ = ["channels_of", "convolution", "doubling", "map_sizes", "stages_to"]
+__all__ = ["COARSEST_SIDE", "channels_of", "convolution", "doubling", "map_sizes", "stages_to"]
+
+COARSEST_SIDE = 4
+"""About how many cells the smallest maps have along their shorter side."""
 
 
 def stages_to(side: int, sides: Sequence[int]) -> int:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ccvae.config import ModelConfig
-from ccvae.model.networks.networks import build_decoder, build_encoder
+from ccvae.model.networks.build import build_decoder, build_encoder
 
 LATENT = 6
 SIDES = [(16, 16), (17, 17), (23, 31), (28, 28), (31, 16), (32, 32), (33, 48), (45, 45), (64, 64), (65, 63), (96, 40),
