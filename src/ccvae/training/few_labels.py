@@ -32,7 +32,7 @@ from ccvae.distributed.shard import is_first_process
 from ccvae.model.ccvae import CCVAE
 from ccvae.model.classification import log_likelihood_of_labels
 from ccvae.model.latent_model import LatentModel
-from ccvae.model.networks.networks import build_encoder
+from ccvae.model.networks.build import build_encoder
 from ccvae.model.networks.pooled import pooled_encoder
 from ccvae.model.objective import Objective
 from ccvae.storage.atomic import writing
