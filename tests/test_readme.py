@@ -1,4 +1,4 @@
-"""The README keeps its word: its Python code runs, its commands are understood, and what it names exists."""
+"""README and docs: their Python code runs, their commands are parsed, and what they name exists."""
 
 import functools
 import os
@@ -18,7 +18,10 @@ from PIL import Image
 from ccvae.cli import main as cli
 
 REPOSITORY = Path(__file__).parents[1]
-README = (REPOSITORY / "README.md").read_text()
+README = REPOSITORY / "README.md"
+DOCUMENTS = [README, *sorted((REPOSITORY / "docs").glob("*.md"))]
+LONGEST_README = 130
+"""Lines."""
 
 SMALLER = {
     r"avatars\(\s*[\d_]+": "avatars(200",
@@ -30,16 +33,17 @@ SMALLER = {
 """What the code of the README is run with, so that it takes seconds: patterns and what stands in for them."""
 
 
-def blocks(*languages: str) -> list[tuple[int, str]]:
-    """The README's code in some languages: the number of each block's first line, and its text."""
+def blocks(document: Path, *languages: str) -> list[tuple[int, str]]:
+    """The code of a document in some languages: the number of each block's first line, and its text."""
+    text = document.read_text()
     pattern = rf"^```(?:{'|'.join(languages)})[^\n]*\n(.*?)^```"
-    found = re.finditer(pattern, README, flags=re.MULTILINE | re.DOTALL)
-    return [(README.count("\n", 0, match.start(1)) + 1, match[1]) for match in found]
+    found = re.finditer(pattern, text, flags=re.MULTILINE | re.DOTALL)
+    return [(text.count("\n", 0, match.start(1)) + 1, match[1]) for match in found]
 
 
-def commands(program: str) -> list[str]:
-    """The README's command lines that begin with some word."""
-    text = "".join(block for _, block in blocks("bash", "console", "sh", "shell")).replace("\\\n", " ")
+def commands(document: Path, program: str) -> list[str]:
+    """The command lines of a document that begin with some word."""
+    text = "".join(block for _, block in blocks(document, "bash", "console", "sh", "shell")).replace("\\\n", " ")
     lines = [re.sub(r"^(\$ )?(\.venv/bin/)?", "", line.strip()) for line in text.splitlines()]
     return [line for line in lines if re.match(rf"{program}\s", line)]
 
@@ -59,19 +63,19 @@ def write_images(folder: Path) -> None:
     table.to_csv(folder / "labels.csv", index=False)
 
 
-def test_python_code_runs(tmp_path: Path) -> None:
-    """All of it in one go and without a warning, since each block may go on from those before it."""
-    assert blocks("python")
-    lines = [""] * README.count("\n")
-    for start, text in blocks("python"):
+@pytest.mark.parametrize("document", [path for path in DOCUMENTS if blocks(path, "python")], ids=lambda path: path.name)
+def test_python_code_runs(document: Path, tmp_path: Path) -> None:
+    """All of a document's code in one process and without a warning, since each block may continue those before it."""
+    lines = [""] * document.read_text().count("\n")
+    for start, text in blocks(document, "python"):
         for pattern, smaller in SMALLER.items():
             text = re.sub(pattern, smaller, text)
         lines[start - 1 : start - 1 + text.count("\n")] = text.splitlines()
     write_images(tmp_path)
-    (tmp_path / "README.md").write_text("\n".join(lines))  # so that errors name the README's own lines
+    (tmp_path / document.name).write_text("\n".join(lines))  # so that errors name the document's own lines
     environment = os.environ | {"CCVAE_CACHE": str(tmp_path / "cache"), "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"}
     run = subprocess.run(
-        [sys.executable, "README.md"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, document.name], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
     )
     assert run.returncode == 0, run.stderr
     assert "Warning" not in run.stderr
@@ -93,7 +97,7 @@ def is_understood(line: str, monkeypatch: pytest.MonkeyPatch) -> bool:
     return exit_code == 0 and (bool(called) or not arguments or "--help" in arguments)
 
 
-@pytest.mark.parametrize("line", commands("ccvae"))
+@pytest.mark.parametrize("line", [line for document in DOCUMENTS for line in commands(document, "ccvae")])
 def test_command_lines_are_understood(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert is_understood(line, monkeypatch)
 
@@ -105,24 +109,29 @@ def test_wrong_command_lines_are_found(line: str, monkeypatch: pytest.MonkeyPatc
     assert not is_understood(line, monkeypatch)
 
 
+def test_readme_is_short_and_shows_code() -> None:
+    assert README.read_text().count("\n") <= LONGEST_README
+    assert blocks(README, "python")
+
+
 def test_there_are_command_lines() -> None:
-    assert commands("ccvae")
+    assert commands(README, "ccvae")
 
 
 def test_what_it_says_to_make_can_be_made() -> None:
     targets = set(re.findall(r"^([a-z]+):", (REPOSITORY / "Makefile").read_text(), flags=re.MULTILINE))
-    named = {word for line in commands("make") for word in line.split("#")[0].split()[1:] if word.isalpha()}
+    named = {word for line in commands(README, "make") for word in line.split("#")[0].split()[1:] if word.isalpha()}
     assert {"demo", "test"} <= named <= targets
 
 
 def test_extras_exist() -> None:
     extras = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"].keys()
-    named = {extra.strip() for found in re.findall(r"ccvae\[([a-z, ]+)\]", README) for extra in found.split(",")}
+    named = {extra.strip() for found in re.findall(r"ccvae\[([a-z, ]+)\]", README.read_text()) for extra in found.split(",")}
     assert named
     assert named <= extras
 
 
-def test_links_lead_to_files() -> None:
-    links = [link for link in re.findall(r"\]\(([^)#\s]+)", README) if "://" not in link]
-    assert links
-    assert [link for link in links if not (REPOSITORY / link).exists()] == []
+@pytest.mark.parametrize("document", [*DOCUMENTS, REPOSITORY / "CONTRIBUTING.md"], ids=lambda path: path.name)
+def test_links_lead_to_files(document: Path) -> None:
+    links = [link for link in re.findall(r"\]\(([^)#\s]+)", document.read_text()) if "://" not in link]
+    assert [link for link in links if not (document.parent / link).exists()] == []
