@@ -37,7 +37,6 @@ NOT_YET = (
     "model",
     "reports",
     "training",
-    "README.md",
     "docs/scaling.md",
 )
 """Rooms and documents that still have some of these turns. The list only gets shorter."""
