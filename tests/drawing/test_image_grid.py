@@ -13,11 +13,11 @@ from ccvae.drawing.image_grid import (
     Row,
     grid,
     length,
-    picture_of,
-    pixels_of,
     sheet,
+    to_pil,
+    to_pixels,
     wrapped,
-    write_picture,
+    write_png,
 )
 
 
@@ -57,7 +57,7 @@ def test_words_stand_where_they_belong():
     one = pictures(1)[0]
     bare = grid([Row([one, one])], tile=160)
     full = grid(
-        [Row([one, one], "name", "note", above=["above"], below=["", "below"], colours=["", "#ff0000"], bars=[0.25])], 160
+        [Row([one, one], "name", "note", above=["above"], below=["", "below"], colors=["", "#ff0000"], bars=[0.25])], 160
     )
     left = full.width - bare.width
     assert left > 0
@@ -97,16 +97,16 @@ def test_wrapped_breaks_where_words_end():
 
 def test_pictures_of_tensors():
     tensor = torch.rand(2, 3, 1, 8, 4)
-    pixels = pixels_of(tensor)
+    pixels = to_pixels(tensor)
     assert pixels.shape == (2, 3, 8, 4, 1)
     np.testing.assert_allclose(pixels[1, 2, :, :, 0] / 255, tensor[1, 2, 0], atol=0.5 / 255 + 1e-6)
-    assert picture_of(tensor[0, 0]).size == (4, 8)
-    assert pixels_of(torch.tensor([[[2.0, -1.0]]])).tolist() == [[[255], [0]]]
+    assert to_pil(tensor[0, 0]).size == (4, 8)
+    assert to_pixels(torch.tensor([[[2.0, -1.0]]])).tolist() == [[[255], [0]]]
     assert sheet(tensor, tile=8).size == (2 * MARGIN + 3 * 4 + 2 * 8, 2 * MARGIN + 2 * 8 + 8)
 
 
 def test_a_picture_bears_its_words(tmp_path):
-    path = write_picture(tmp_path / "figures" / "one.png", Image.new("RGB", (4, 4)), "Größe", "What → it shows")
+    path = write_png(tmp_path / "figures" / "one.png", Image.new("RGB", (4, 4)), "Größe", "What → it shows")
     with Image.open(path) as picture:
         assert (picture.info["Title"], picture.info["Description"]) == ("Größe", "What → it shows")
     assert list(path.parent.iterdir()) == [path]

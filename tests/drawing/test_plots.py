@@ -3,7 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ccvae.drawing.plots import profiles, training_curves, walks
+from ccvae.drawing.plots import training_curves, vector_reconstructions, vector_traversals
 
 METRICS = pd.DataFrame(
     {
@@ -19,15 +19,15 @@ def ink(picture):
     return (np.asarray(picture) < 250).any(axis=2)
 
 
-def colours(picture):
-    return {tuple(colour) for colour in np.asarray(picture).reshape(-1, 3)}
+def colors(picture):
+    return {tuple(color) for color in np.asarray(picture).reshape(-1, 3)}
 
 
 def test_training_curves_show_both_splits():
     picture = training_curves(METRICS)
-    assert {(31, 111, 235), (194, 87, 12)} <= colours(picture)
+    assert {(31, 111, 235), (194, 87, 12)} <= colors(picture)
     one = training_curves(METRICS[["epoch", "train/total"]])
-    assert (31, 111, 235) not in colours(one)
+    assert (31, 111, 235) not in colors(one)
     assert one.width < picture.width
     training_curves(METRICS.iloc[:1])
 
@@ -38,8 +38,8 @@ def test_vectors(count):
     vectors = np.random.default_rng(0).normal(size=(9, count))
     before = dict(mpl.rcParams)
     for picture in (
-        profiles(vectors[:4], vectors[4:8], list("abcd"), features),
-        walks([("label", ("no", "yes"), vectors), ("class", tuple("abcdefghi"), vectors)], features),
+        vector_reconstructions(vectors[:4], vectors[4:8], list("abcd"), features),
+        vector_traversals([("label", ("no", "yes"), vectors), ("class", tuple("abcdefghi"), vectors)], features),
     ):
         assert ink(picture).any()
         assert not ink(picture)[:2].any(), "nothing is cut off"

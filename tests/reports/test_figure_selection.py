@@ -7,7 +7,17 @@ from hypothesis.extra import numpy as arrays
 
 from ccvae.labels import Binary, Categorical, Continuous, LabelSpace
 from ccvae.model.ccvae import CCVAE
-from ccvae.reports.figure_selection import choose, covering, donors, ends, far_apart, ordinary, recipients, spread, values_shown
+from ccvae.reports.figure_selection import (
+    by_typicality,
+    covering,
+    distant_pair,
+    end_values,
+    evenly_ranked,
+    select,
+    sources_of,
+    targets_of,
+    value_indicators,
+)
 from conftest import squares
 
 SPACE = LabelSpace((Binary("a", prior=0.3), Categorical("b", ("x", "y", "z"), (0.2, 0.5, 0.3)), Continuous("c", 10.0, 2.0)))
@@ -23,7 +33,7 @@ def model():
 
 
 def test_values_shown():
-    shown = values_shown(SPACE, KNOWN)
+    shown = value_indicators(SPACE, KNOWN)
     assert shown[0].tolist() == [True, False, True, False, False, True, False]
     assert shown[3].tolist() == [False, True, False, False, True, False, False], "what is missing is not shown"
 
@@ -37,14 +47,14 @@ def test_covering_shows_all_values_that_there_are(shown):
 
 
 def test_ordinary_puts_the_most_probable_labels_first():
-    order = ordinary(SPACE, KNOWN).tolist()
+    order = by_typicality(SPACE, KNOWN).tolist()
     assert order.index(2) < order.index(1), "a is absent more often"
     assert order.index(1) < order.index(6), "y is the most frequent class"
 
 
 @given(arrays.arrays(np.float64, st.integers(0, 30), elements=st.floats(-5, 5) | st.just(np.nan)), st.integers(1, 8))
 def test_spread(numbers, count):
-    chosen = spread(numbers, count)
+    chosen = evenly_ranked(numbers, count)
     known = (~np.isnan(numbers)).sum()
     assert len(set(chosen.tolist())) == len(chosen) == min(count, known)
     assert (np.diff(numbers[chosen]) >= 0).all()
@@ -52,44 +62,44 @@ def test_spread(numbers, count):
 
 def test_donors_show_a_label_in_different_ways(model):
     latents = torch.randn(len(KNOWN), model.config.latent_dim)
-    values = KNOWN[donors(model, "a", latents, KNOWN, 3), 0]
+    values = KNOWN[sources_of(model, "a", latents, KNOWN, 3), 0]
     assert values.tolist() == [1, 1, 0]
-    assert KNOWN[donors(model, "b", latents, KNOWN, 5), 1].tolist() == [0, 1, 2]
-    numbers = KNOWN[donors(model, "c", latents, KNOWN, 4), 2]
+    assert KNOWN[sources_of(model, "b", latents, KNOWN, 5), 1].tolist() == [0, 1, 2]
+    numbers = KNOWN[sources_of(model, "c", latents, KNOWN, 4), 2]
     assert numbers.tolist() == sorted(numbers.tolist())
     assert len(numbers) == 4
     nobody = np.where(KNOWN == 1, np.nan, KNOWN)
-    assert nobody[donors(model, "a", latents, nobody, 3), 0].tolist() == [0]
+    assert nobody[sources_of(model, "a", latents, nobody, 3), 0].tolist() == [0]
     unknown = np.full_like(KNOWN, np.nan)
     for name in SPACE.names:
-        assert len(donors(model, name, latents, unknown, 3)) == len(recipients(SPACE, name, unknown, 3)) == 0
+        assert len(sources_of(model, name, latents, unknown, 3)) == len(targets_of(SPACE, name, unknown, 3)) == 0
 
 
 def test_recipients():
-    assert KNOWN[recipients(SPACE, "a", KNOWN, 4), 0].tolist() == [0, 0, 0, 1]
-    assert sorted(KNOWN[recipients(SPACE, "b", KNOWN, 4), 1].tolist()) == [0, 1, 2]
-    assert (KNOWN[recipients(SPACE, "c", KNOWN, 4), 2] <= 10).tolist() == [True, True, True, False]
+    assert KNOWN[targets_of(SPACE, "a", KNOWN, 4), 0].tolist() == [0, 0, 0, 1]
+    assert sorted(KNOWN[targets_of(SPACE, "b", KNOWN, 4), 1].tolist()) == [0, 1, 2]
+    assert (KNOWN[targets_of(SPACE, "c", KNOWN, 4), 2] <= 10).tolist() == [True, True, True, False]
 
 
 def test_far_apart_labels_change_much_at_different_places():
     maps = torch.tensor([[5.0, 0, 0, 0], [5, 0.1, 0, 0], [0, 0, 0, 4], [0, 0.01, 0, 0]])
-    assert far_apart(maps, ("hat", "hat_too", "tie", "nothing")) == ("hat", "tie")
+    assert distant_pair(maps, ("hat", "hat_too", "tie", "nothing")) == ("hat", "tie")
 
 
 def test_choose(trained, data):
     model, _ = trained
-    choices = choose(model, data)
-    again = choose(model, data)
-    assert choices.split == "test"
-    assert choices.rows.tolist() == again.rows.tolist()
-    assert set(choices.rows) <= set(data.splits["test"])
-    assert choices.labels == list(data.space.names)
-    assert (np.array(choices.varied) == again.varied).all()
-    assert choices.pair is not None
-    shown = data.labels[choices.rows[:6]]
+    selection = select(model, data)
+    again = select(model, data)
+    assert selection.split == "test"
+    assert selection.rows.tolist() == again.rows.tolist()
+    assert set(selection.rows) <= set(data.splits["test"])
+    assert selection.labels == list(data.space.names)
+    assert (np.array(selection.most_variable) == again.most_variable).all()
+    assert selection.pair is not None
+    shown = data.labels[selection.rows[:6]]
     assert {0, 1} <= set(shown[:, 0])
     assert {0, 1, 2} <= set(shown[:, 1])
-    assert choose(model, data, seed=1).rows.tolist() != choices.rows.tolist()
+    assert select(model, data, seed=1).rows.tolist() != selection.rows.tolist()
 
 
 def test_choose_takes_the_split_that_has_rows(trained):
@@ -98,9 +108,9 @@ def test_choose_takes_the_split_that_has_rows(trained):
     none = np.array([], dtype=int)
     for empty, expected in ((["test"], "validation"), (["test", "validation"], "train")):
         splits = {name: none if name in empty else rows for name, rows in whole.splits.items()}
-        choices = choose(model, type(whole)(**{**vars(whole), "splits": splits}))
-        assert choices.split == expected
+        selection = select(model, type(whole)(**{**vars(whole), "splits": splits}))
+        assert selection.split == expected
 
 
 def test_ends():
-    assert [ends(label) for label in SPACE] == [(0, 1), ("x", "z"), (6, 14)]
+    assert [end_values(label) for label in SPACE] == [(0, 1), ("x", "z"), (6, 14)]

@@ -7,14 +7,14 @@ import torch
 from PIL import Image
 
 from ccvae.data import arrays, avatars
-from ccvae.drawing.image_grid import BLUE, GREY, ORANGE, pixels_of
+from ccvae.drawing.image_grid import BLUE, GREY, ORANGE, to_pixels
 from ccvae.labels import Binary, Categorical, Continuous
 from ccvae.model.ccvae import CCVAE
 from ccvae.model.interventions import generate, intervene, traverse
-from ccvae.reports import image_figures as picture_figures
-from ccvae.reports.figure_selection import choose
+from ccvae.reports import image_figures
+from ccvae.reports.figure_selection import select
 from ccvae.reports.figures import ORDER, draw_all
-from ccvae.reports.image_figures import another, attention, colour_of, value_text
+from ccvae.reports.image_figures import another, attention, color_of, value_text
 from conftest import squares
 
 DRAWN = [name for name in ORDER if name != "attention"]
@@ -30,7 +30,7 @@ def rows(monkeypatch):
         seen[:] = given
         return Image.new("RGB", (1, 1))
 
-    monkeypatch.setattr(picture_figures, "grid", watching)
+    monkeypatch.setattr(image_figures, "grid", watching)
     return seen
 
 
@@ -39,7 +39,7 @@ def faces(tmp_path_factory):
     data = avatars(60, size=16, test=0.5, processes=1)
     torch.manual_seed(0)
     model = CCVAE.for_data(data, latent_dim=40, width=8)
-    return model, data, choose(model, data)
+    return model, data, select(model, data)
 
 
 def test_all_figures_of_a_run(trained, data, tmp_path):
@@ -74,15 +74,15 @@ def test_metrics_are_read_from_the_folder_and_old_figures_go(trained, data, tmp_
 
 def test_traversals_show_what_the_model_reads(trained, data, rows):
     model, _ = trained
-    choices = choose(model, data)
-    picture_figures.traversals(model, data, choices)
+    selection = select(model, data)
+    image_figures.traversals(model, data, selection)
     _, bright, corner, side = rows
     assert (bright.name, bright.above[0], bright.above[-1]) == ("bright", "absent", "present")
-    assert len(bright.pictures) == 9
-    walk = traverse(model, data.tensor([choices.plain_row]), "bright", 9)[0]
-    assert np.abs(np.stack(bright.pictures).astype(int) - pixels_of(walk)).max() <= 1
+    assert len(bright.images) == 9
+    walk = traverse(model, data.tensor([selection.typical_row]), "bright", 9)[0]
+    assert np.abs(np.stack(bright.images).astype(int) - to_pixels(walk)).max() <= 1
     np.testing.assert_allclose(bright.bars, model.predict_proba(walk)["bright=1"], atol=1e-5)
-    assert np.sum(bright.pictures[0]) < np.sum(bright.pictures[-1]), "the square itself becomes brighter"
+    assert np.sum(bright.images[0]) < np.sum(bright.images[-1]), "the square itself becomes brighter"
     assert corner.above == ("left", "right", "low")
     assert min(corner.bars) > 0.8
     read = [float(words.removeprefix("read ")) for words in side.below]
@@ -91,33 +91,33 @@ def test_traversals_show_what_the_model_reads(trained, data, rows):
 
 def test_interventions_set_what_they_name(trained, data, rows):
     model, _ = trained
-    choices = choose(model, data)
-    picture_figures.interventions(model, data, choices)
-    shown = choices.rows[:8]
+    selection = select(model, data)
+    image_figures.interventions(model, data, selection)
+    shown = selection.rows[:8]
     original, reconstruction, bright, corner, _ = rows
-    assert (np.stack(original.pictures) == data.inputs[shown]).all()
-    assert np.abs(np.stack(reconstruction.pictures).astype(int) - data.inputs[shown]).mean() < 20
-    for row, words, picture, other in zip(shown, bright.below, bright.pictures, corner.pictures, strict=True):
+    assert (np.stack(original.images) == data.inputs[shown]).all()
+    assert np.abs(np.stack(reconstruction.images).astype(int) - data.inputs[shown]).mean() < 20
+    for row, words, picture, other in zip(shown, bright.below, bright.images, corner.images, strict=True):
         known = data.labels[row, 0]
         value = int(words.removeprefix("→ "))
         assert np.isnan(known) or value == 1 - known
-        expected = pixels_of(intervene(model, data.tensor([row]), {"bright": value}))[0]
+        expected = to_pixels(intervene(model, data.tensor([row]), {"bright": value}))[0]
         assert np.abs(picture.astype(int) - expected).max() <= 1
         assert (other != picture).any()
-    assert set(bright.colours) == {BLUE, ORANGE}
+    assert set(bright.colors) == {BLUE, ORANGE}
     assert len(set(corner.below)) == 3, "classes are set in turn"
 
 
 def test_samples_vary_under_their_condition(trained, data, rows):
     model, _ = trained
-    picture_figures.samples(model, choose(model, data), seed=0)
-    assert rows[0].name == "no condition"
+    image_figures.samples(model, select(model, data), seed=0)
+    assert rows[0].name == "unconditional"
     names = [row.name for row in rows]
     assert {"bright=1", "corner=left", "corner=right", "corner=low"} <= set(names)
     assert sum(name.startswith("side=") for name in names) == 2
-    drawn = np.stack(rows[names.index("corner=low")].pictures)
+    drawn = np.stack(rows[names.index("corner=low")].images)
     assert len(drawn) >= 8
-    assert (drawn == pixels_of(generate(model, len(drawn), {"corner": "low"}, seed=0))).all()
+    assert (drawn == to_pixels(generate(model, len(drawn), {"corner": "low"}, seed=0))).all()
     read = model.predict(torch.tensor(drawn).permute(0, 3, 1, 2) / 255)["corner"]
     assert (read == "low").mean() >= 0.8
     assert (drawn[0] != drawn[1:]).any(axis=(1, 2, 3)).all()
@@ -125,44 +125,42 @@ def test_samples_vary_under_their_condition(trained, data, rows):
 
 def test_transfers_bring_the_donors_values(trained, data, rows):
     model, _ = trained
-    picture_figures.transfers(model, data, choose(model, data))
+    image_figures.transfers(model, data, select(model, data))
     heads = [number for number, row in enumerate(rows) if row.name]
     [first] = [number for number in heads if rows[number].name == "corner"]
-    donors, matrix = rows[first], rows[first + 1 :][: next((n - first - 1 for n in heads if n > first), None)]
-    assert donors.pictures[0] is None
-    values = [words for words in donors.below[1:] if words]
+    sources_of, matrix = rows[first], rows[first + 1 :][: next((n - first - 1 for n in heads if n > first), None)]
+    assert sources_of.images[0] is None
+    values = [words for words in sources_of.below[1:] if words]
     assert values == ["left", "right", "low"]
     for row in matrix:
-        moved = np.stack(row.pictures[1 : 1 + len(values)])
+        moved = np.stack(row.images[1 : 1 + len(values)])
         read = model.predict(torch.tensor(moved).permute(0, 3, 1, 2) / 255)["corner"]
         assert read.tolist() == values
 
 
 def test_the_truth_stands_beside_the_model(faces, rows):
-    model, data, choices = faces
+    model, data, selection = faces
     truth = data.truth
-    picture_figures.interventions(model, data, choices)
-    shown = choices.rows[:5]
+    image_figures.interventions(model, data, selection)
+    shown = selection.rows[:5]
     top, *below = rows
     assert top.above == ("model", "truth") * 5
-    assert (np.stack(top.pictures[1::2]) == data.inputs[shown]).all()
+    assert (np.stack(top.images[1::2]) == data.inputs[shown]).all()
     for row in below:
         column = data.space.index(row.name)
-        for number, picture, words in zip(shown, row.pictures[1::2], row.below[::2], strict=True):
+        for number, picture, words in zip(shown, row.images[1::2], row.below[::2], strict=True):
             recipe = truth.with_label(truth.recipes[number], row.name, int(1 - data.labels[number, column]))
             assert (picture == truth.render(recipe)).all()
             assert words == f"→ {int(1 - data.labels[number, column])}"
-    assert any(
-        (picture != original).any() for picture, original in zip(below[0].pictures[1::2], data.inputs[shown], strict=True)
-    )
+    assert any((picture != original).any() for picture, original in zip(below[0].images[1::2], data.inputs[shown], strict=True))
 
-    picture_figures.transfers(model, data, choices)
+    image_figures.transfers(model, data, selection)
     name, head, first = rows[0].name, rows[0], rows[1]
     assert head.above[1] == "model"
     assert head.above[6] == "truth"
     originals = {data.inputs[row].tobytes(): row for row in data.splits["test"]}
-    target = originals[first.pictures[0].tobytes()]
-    for donor, picture in zip(head.pictures[6:], first.pictures[6:], strict=False):
+    target = originals[first.images[0].tobytes()]
+    for donor, picture in zip(head.images[6:], first.images[6:], strict=False):
         if donor is not None:
             source = originals[donor.tobytes()]
             expected = truth.render(truth.with_part_of(truth.recipes[target], truth.recipes[source], name))
@@ -192,9 +190,9 @@ def test_attention_is_drawn_where_there_is_some(tmp_path):
     model = CCVAE.for_data(data, network="attentive", width=2)
     paths = draw_all(model, data, tmp_path)
     assert [path.stem for path in paths] == list(ORDER[:-1])
-    figure = attention(model, data, choose(model, data))
+    figure = attention(model, data, select(model, data))
     with Image.open(tmp_path / "figures" / "attention.png") as picture:
-        assert np.array_equal(np.asarray(picture), np.asarray(figure.picture))
+        assert np.array_equal(np.asarray(picture), np.asarray(figure.image))
     # what a model without attention draws into the same folder does not leave it there
     draw_all(CCVAE.for_data(data, network="conv", width=2), data, tmp_path)
     assert not (tmp_path / "figures" / "attention.png").exists()
@@ -240,6 +238,6 @@ def test_another_value():
 
 def test_values_as_figures_show_them():
     assert [value_text(value) for value in (1, "cap", 0.12345, 1434.2, -250.4)] == ["1", "cap", "0.123", "1434", "-250"]
-    assert [colour_of(Binary("a"), value) for value in (0, 1)] == [ORANGE, BLUE]
-    assert colour_of(Categorical("b", ("x", "y")), "x") == GREY
-    assert colour_of(Continuous("c"), 0.3) == GREY
+    assert [color_of(Binary("a"), value) for value in (0, 1)] == [ORANGE, BLUE]
+    assert color_of(Categorical("b", ("x", "y")), "x") == GREY
+    assert color_of(Continuous("c"), 0.3) == GREY

@@ -11,12 +11,12 @@ from PIL import Image
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
 from ccvae.drawing.html import Section, figure_section, page, table_section
-from ccvae.drawing.image_grid import write_picture
+from ccvae.drawing.image_grid import write_png
 from ccvae.labels import Binary, Categorical, LabelSpace
 from ccvae.model.bound import bound
 from ccvae.model.ccvae import CCVAE
 from ccvae.reports.figures import draw_all
-from ccvae.reports.report import accuracies, bound_table, label_table, write_report
+from ccvae.reports.report import bound_table, label_table, write_report
 from conftest import squares
 
 VOID = {"meta", "img", "link", "br"}
@@ -135,12 +135,6 @@ def test_label_table_where_nothing_is_observed(trained, data):
     assert math.isnan(row["accuracy"])
 
 
-def test_balanced_accuracy_is_over_values_that_occur():
-    guess, target = torch.tensor([0, 1, 1, 2]), torch.tensor([0, 1, 0, 0])
-    found = accuracies(guess, target, 4)
-    assert found == pytest.approx({"majority": 0.75, "accuracy": 0.5, "balanced accuracy": (1 / 3 + 1) / 2})
-
-
 def test_bound_table(trained, data):
     model, _ = trained
     table = bound_table(model, data)
@@ -165,8 +159,8 @@ def test_without_rows_to_measure_on(trained, data, tmp_path):
 
 
 def test_without_a_model_and_with_sections_of_others(tmp_path):
-    write_picture(tmp_path / "figures" / "zebra-crossing.png", Image.new("RGB", (8, 6)), "", "")
-    write_picture(tmp_path / "figures" / "plane.png", Image.new("RGB", (8, 6)), "A plane", "Flies.")
+    write_png(tmp_path / "figures" / "zebra-crossing.png", Image.new("RGB", (8, 6)), "", "")
+    write_png(tmp_path / "figures" / "plane.png", Image.new("RGB", (8, 6)), "A plane", "Flies.")
     Image.new("RGB", (8, 6)).save(tmp_path / "figures" / "apple_pie.png")
     found = read(write_report(tmp_path, sections=[Section("Mine & yours", "ours < theirs")]))
     assert [found.words.index(words) for words in ("A plane", "Apple pie", "Mine & yours", "ours < theirs")] == sorted(
@@ -215,7 +209,7 @@ def test_tables_are_written_for_people():
 
 
 def test_a_figure_is_shown_at_half_its_size(tmp_path):
-    path = write_picture(tmp_path / "a.png", Image.new("RGB", (300, 200)), "T", "C")
+    path = write_png(tmp_path / "a.png", Image.new("RGB", (300, 200)), "T", "C")
     section = figure_section(path)
     assert 'width="150" height="100"' in section.content
     assert Page(page("t", [section])).alts == ["C"]

@@ -221,14 +221,14 @@ def write_pictures(out: Path, rows: "Tensor", above: "Sequence[Tensor]" = (), sk
 
 def write_each(folder: Path, pictures: "Tensor", first: int = 0) -> None:
     """Write pictures `(count, *shape)` into a folder, named by their numbers."""
-    from ccvae.drawing.image_grid import picture_of
+    from ccvae.drawing.image_grid import to_pil
     from ccvae.storage.atomic import writing
 
     if pictures.ndim != 4:
         raise ValueError("the model's inputs are vectors; only models of images make pictures")
     for number, pixels in enumerate(pictures.cpu(), first):
         with writing(folder / f"{number:04d}.png", durable=False) as path:
-            picture_of(pixels).save(path, format="PNG")
+            to_pil(pixels).save(path, format="PNG")
 
 
 def assignments(text: str) -> dict[str, str]:

@@ -1,1 +1,1 @@
-"""Image grids, plots and HTML, without any knowledge of models."""
+"""Image grids, plots and HTML pages; knows no models."""

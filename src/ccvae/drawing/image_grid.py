@@ -1,6 +1,6 @@
-"""Rows of pictures with words beside them, as one sheet: pixels enlarged by whole factors, type that can be read.
+"""Grids of images with text: images enlarged by whole factors, so that pixels stay sharp.
 
-Sheets are drawn at twice the size at which they are meant to be seen, so that type is sharp on fine screens.
+Grids are drawn at twice the size at which they are shown, so that text is sharp on high-resolution screens.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from torch import Tensor
 
 from ccvae.storage.atomic import writing
 
-__all__ = ["BLUE", "GREY", "INK", "ORANGE", "Row", "grid", "picture_of", "pixels_of", "sheet", "write_picture"]
+__all__ = ["BLUE", "GREY", "INK", "ORANGE", "Row", "grid", "sheet", "to_pil", "to_pixels", "write_png"]
 
 INK, GREY, BLUE, ORANGE, PALE = "#1c2128", "#667080", "#1f6feb", "#c2570c", "#e3e7ec"
 TYPE, SMALL_TYPE = 26, 22
-LINE = 1.25  # of lines of type, in sizes of it
+LINE = 1.25  # line height in font sizes
 MARGIN, SPACE, GROUP_SPACE = 24, 8, 32
 WIDEST_NAME, MOST_LINES = 320, 3
 BAR = 8
@@ -29,39 +29,38 @@ BAR = 8
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a sheet. What belongs to a picture stands at its place, and may be shorter than the pictures.
+    """A row of a grid. Entries of the sequences belong to the image at the same position; they may be shorter than the images.
 
     Args:
-        pictures: uint8 `(height, width, channels)`, all of one size; None leaves a gap.
-        name: at the left of the row.
-        note: beneath the name, smaller.
-        above: words above each picture.
-        below: words beneath each picture.
-        colours: of the words beneath; grey if not given.
-        bars: share to fill of a bar beneath each picture; None draws no bar.
-        apart: whether to keep a distance from the row before, if there is one.
+        images: uint8 `(height, width, channels)`, all of the same size; None leaves a gap.
+        name: text at the left of the row.
+        note: smaller text below the name.
+        above: text above each image.
+        below: text below each image.
+        colors: colors of the texts below; gray by default.
+        bars: filled fraction of a bar below each image; None draws no bar.
+        apart: whether to leave space between this row and the one before.
     """
 
-    pictures: Sequence[np.ndarray | None]
+    images: Sequence[np.ndarray | None]
     name: str = ""
     note: str = ""
     above: Sequence[str] = ()
     below: Sequence[str] = ()
-    colours: Sequence[str] = ()
+    colors: Sequence[str] = ()
     bars: Sequence[float | None] = ()
     apart: bool = False
 
 
 def grid(rows: Sequence[Row], tile: int = 160, breaks: Sequence[int] = ()) -> Image.Image:
-    """A sheet of rows of pictures.
+    """A grid of images with text.
 
     Args:
         rows: from top to bottom.
-        tile: pixels that a picture's longer side should take; it gets the largest whole multiple of its own that fits, or its
-            own size if it is larger.
-        breaks: columns before which there is a distance.
+        tile: pixels of an image's longer side; images are enlarged by the largest whole factor that fits, and never shrunk.
+        breaks: columns before which extra space is left.
     """
-    height, width = next(picture.shape[:2] for row in rows for picture in row.pictures if picture is not None)
+    height, width = next(image.shape[:2] for row in rows for image in row.images if image is not None)
     factor = max(1, tile // max(height, width))
     height, width = height * factor, width * factor
     names = [
@@ -72,7 +71,7 @@ def grid(rows: Sequence[Row], tile: int = 160, breaks: Sequence[int] = ()) -> Im
         length(line, size) for pair in names for lines, size in zip(pair, (TYPE, SMALL_TYPE), strict=True) for line in lines
     ]
     left = MARGIN + (max(widths) + 2 * SPACE + 4 if widths else 0)
-    columns = max(len(row.pictures) for row in rows)
+    columns = max(len(row.images) for row in rows)
     lefts = [
         left + column * (width + SPACE) + GROUP_SPACE * sum(break_ <= column for break_ in breaks) for column in range(columns)
     ]
@@ -89,9 +88,9 @@ def grid(rows: Sequence[Row], tile: int = 160, breaks: Sequence[int] = ()) -> Im
         start = top + (height - round(LINE * (TYPE * len(name) + SMALL_TYPE * len(note)))) // 2
         write(draw, (left - 2 * SPACE, start), name, TYPE, INK, "ra")
         write(draw, (left - 2 * SPACE, start + round(LINE * TYPE * len(name))), note, SMALL_TYPE, GREY, "ra")
-        for x, picture in zip(lefts, row.pictures, strict=False):
-            if picture is not None:
-                canvas.paste(picture_of(picture).resize((width, height), Image.Resampling.NEAREST), (x, top))
+        for x, image in zip(lefts, row.images, strict=False):
+            if image is not None:
+                canvas.paste(to_pil(image).resize((width, height), Image.Resampling.NEAREST), (x, top))
         for x, lines in zip(lefts, above, strict=False):
             write(
                 draw, (x + width // 2, top - SPACE // 2 - round(LINE * SMALL_TYPE * len(lines))), lines, SMALL_TYPE, GREY, "ma"
@@ -106,67 +105,67 @@ def grid(rows: Sequence[Row], tile: int = 160, breaks: Sequence[int] = ()) -> Im
                         draw.rectangle((*across, x + round(share * width) - 1, across[1] + BAR - 1), BLUE)
             bottom += BAR + SPACE
         for position, (x, lines) in enumerate(zip(lefts, below, strict=False)):
-            colour = row.colours[position] if position < len(row.colours) else GREY
-            write(draw, (x + width // 2, bottom), lines, SMALL_TYPE, colour, "ma")
+            color = row.colors[position] if position < len(row.colors) else GREY
+            write(draw, (x + width // 2, bottom), lines, SMALL_TYPE, color, "ma")
     return canvas
 
 
-def sheet(pictures: Tensor, tile: int = 160) -> Image.Image:
-    """A sheet of nothing but pictures `(rows, columns, channels, height, width)` in [0, 1]."""
-    return grid([Row(list(pixels_of(row))) for row in pictures], tile)
+def sheet(images: Tensor, tile: int = 160) -> Image.Image:
+    """A grid without text, of images `(rows, columns, channels, height, width)` in [0, 1]."""
+    return grid([Row(list(to_pixels(row))) for row in images], tile)
 
 
-def pixels_of(pictures: Tensor) -> np.ndarray:
-    """Pictures `(…, channels, height, width)` in [0, 1] as uint8 `(…, height, width, channels)`."""
-    pixels: np.ndarray = (pictures.detach().clamp(0, 1) * 255).round().byte().movedim(-3, -1).cpu().numpy()
+def to_pixels(images: Tensor) -> np.ndarray:
+    """Images `(…, channels, height, width)` in [0, 1] as uint8 `(…, height, width, channels)`."""
+    pixels: np.ndarray = (images.detach().clamp(0, 1) * 255).round().byte().movedim(-3, -1).cpu().numpy()
     return pixels
 
 
-def picture_of(pixels: np.ndarray | Tensor) -> Image.Image:
-    """One picture: uint8 `(height, width, channels)`, or a tensor `(channels, height, width)` in [0, 1]."""
-    array = pixels_of(pixels) if isinstance(pixels, Tensor) else pixels
+def to_pil(pixels: np.ndarray | Tensor) -> Image.Image:
+    """One image, uint8 `(height, width, channels)` or a tensor `(channels, height, width)` in [0, 1], for Pillow."""
+    array = to_pixels(pixels) if isinstance(pixels, Tensor) else pixels
     return Image.fromarray(array if array.shape[-1] == 3 else array[..., 0])
 
 
-def write_picture(path: Path, picture: Image.Image, title: str, caption: str) -> Path:
-    """Write a picture as PNG that bears its own title and caption, which reports show."""
-    told = PngImagePlugin.PngInfo()
-    told.add_itxt("Title", title)
-    told.add_itxt("Description", caption)
+def write_png(path: Path, image: Image.Image, title: str, caption: str) -> Path:
+    """Write a PNG file with a title and a caption in its metadata, where reports find them."""
+    metadata = PngImagePlugin.PngInfo()
+    metadata.add_itxt("Title", title)
+    metadata.add_itxt("Description", caption)
     with writing(path) as beside:
-        picture.save(beside, format="PNG", pnginfo=told)
+        image.save(beside, format="PNG", pnginfo=metadata)
     return path
 
 
 @lru_cache
 def font(size: int) -> ImageFont.FreeTypeFont:
-    """The type that everything is written in: matplotlib's, which knows Latin, Greek and Cyrillic."""
+    """DejaVu Sans, which comes with matplotlib and has Latin, Greek and Cyrillic letters."""
     import matplotlib
 
     path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
-    # the other engine refuses some texts
+    # the other engine raises errors for some texts
     return ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.BASIC)
 
 
-def write(draw: ImageDraw.ImageDraw, place: tuple[int, int], lines: Sequence[str], size: int, colour: str, anchor: str) -> None:
-    """Write lines beneath each other."""
+def write(draw: ImageDraw.ImageDraw, place: tuple[int, int], lines: Sequence[str], size: int, color: str, anchor: str) -> None:
+    """Write lines below each other."""
     for number, line in enumerate(lines):
-        draw.text((place[0], place[1] + round(LINE * size * number)), line, colour, font(size), anchor)
+        draw.text((place[0], place[1] + round(LINE * size * number)), line, color, font(size), anchor)
 
 
 def lines_height(texts: Sequence[Sequence[str]]) -> int:
-    """Height that the longest of some wrapped texts takes."""
+    """Height of the longest of some wrapped texts."""
     count = max(map(len, texts), default=0)
     return round(LINE * SMALL_TYPE * count) + (SPACE if count else 0)
 
 
 def length(text: str, size: int) -> int:
-    """Width of a line of type."""
+    """Width of a line of text."""
     return round(font(size).getlength(text))
 
 
 def wrapped(text: str, size: int, width: int, most: int) -> list[str]:
-    """Text in lines of a width, broken after spaces, hyphens and underscores where it can be; shortened to a number of them."""
+    """Text broken into lines after spaces, hyphens and underscores where possible, and shortened to `most` lines."""
     lines: list[str] = []
     for piece in pieces(text, size, width):
         if lines and length((lines[-1] + piece).rstrip(), size) <= width:

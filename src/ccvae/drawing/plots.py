@@ -1,4 +1,4 @@
-"""Charts: training's course, and vectors feature by feature. Drawn without matplotlib's global state."""
+"""Plots of training metrics and of vectors, without matplotlib's global state."""
 
 from __future__ import annotations
 
@@ -14,91 +14,87 @@ from ccvae.drawing.image_grid import BLUE, GREY, INK, ORANGE, PALE
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["profiles", "training_curves", "walks"]
+__all__ = ["training_curves", "vector_reconstructions", "vector_traversals"]
 
 DOTS_PER_INCH = 200
 COLUMNS = 3
 MOST_NAMED, LONGEST_NAME = 40, 24
-"""Features whose names have room beside a chart, and letters of each."""
+"""Largest number of features whose names are shown, and letters of each name."""
 LEGEND_COLUMNS, LEGEND_LINE = 4, 12
-TERMS = {
-    "total": "bound",
-    "reconstruction": "reconstruction",
-    "labels": "labels",
-    "style": "style",
-    "classification": "classification",
-    "accuracy": "accuracy",
-}
 
 
 def training_curves(metrics: pd.DataFrame) -> Image.Image:
-    """Terms of the bound and accuracy by epoch, training and validation.
+    """Metrics by epoch for training and validation, one panel per metric.
 
     Args:
-        metrics: columns "epoch" and, as far as there are, "train/…" and "validation/…".
+        metrics: columns "epoch", and "train/…" and "validation/…" for each metric; "total" is the bound.
     """
-    known = [term for term in TERMS if {f"train/{term}", f"validation/{term}"} & set(metrics.columns)]
+    known = list(
+        dict.fromkeys(name.partition("/")[2] for name in map(str, metrics) if name.startswith(("train/", "validation/")))
+    )
     figure, panels = small_multiples(len(known), 2.2)
     for panel, term in zip(panels, known, strict=True):
-        titled(panel, TERMS[term] + ("" if term == "accuracy" else ", nats"))
-        for split, colour in (("train", ORANGE), ("validation", BLUE)):
+        set_title(panel, ("bound" if term == "total" else term) + ("" if term == "accuracy" else ", nats"))
+        for split, color in (("train", ORANGE), ("validation", BLUE)):
             if f"{split}/{term}" in metrics:
                 values = metrics[["epoch", f"{split}/{term}"]].dropna().to_numpy()
-                panel.plot(*values.T, color=colour, marker="o" if len(values) < 25 else "", markersize=3, label=split)
+                panel.plot(*values.T, color=color, marker="o" if len(values) < 25 else "", markersize=3, label=split)
         panel.set_xlabel("epoch")
         panel.xaxis.get_major_locator().set_params(integer=True)
     handles = {label: handle for panel in panels for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)}
     figure.legend(list(handles.values()), list(handles), loc="outside upper right", ncols=2, frameon=False, fontsize=8)
-    return picture(figure)
+    return to_image(figure)
 
 
-def profiles(originals: np.ndarray, reconstructions: np.ndarray, names: Sequence[str], features: Sequence[str]) -> Image.Image:
-    """Vectors beside their reconstructions, a chart a row.
+def vector_reconstructions(
+    originals: np.ndarray, reconstructions: np.ndarray, names: Sequence[str], features: Sequence[str]
+) -> Image.Image:
+    """Vectors beside their reconstructions, one panel per row.
 
     Args:
         originals: `(rows, features)`.
-        reconstructions: likewise.
-        names: of the rows.
+        reconstructions: `(rows, features)`.
+        names: names of the rows.
         features: names of the features.
     """
     figure, panels = small_multiples(len(names), height_for(features))
     for panel, name, original, reconstruction in zip(panels, names, originals, reconstructions, strict=True):
-        titled(panel, name)
+        set_title(panel, name)
         plot_vector(panel, original, features, color=GREY, label="original")
         plot_vector(panel, reconstruction, features, color=BLUE, label="reconstruction")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=2, frameon=False, fontsize=8)
-    return picture(figure)
+    return to_image(figure)
 
 
-def walks(along: Sequence[tuple[str, Sequence[str], np.ndarray]], features: Sequence[str]) -> Image.Image:
-    """Vectors along labels, a chart a label.
+def vector_traversals(along: Sequence[tuple[str, Sequence[str], np.ndarray]], features: Sequence[str]) -> Image.Image:
+    """Vectors along labels, one panel per label.
 
     Args:
-        along: name of a label; its first value and last, or all its classes; vectors `(steps, features)` on the way.
+        along: label name; its first and last value, or all its classes; and vectors `(steps, features)`.
         features: names of the features.
     """
     from matplotlib import colormaps
 
     figure, panels = small_multiples(len(along), height_for(features) + 0.3)
     for panel, (name, marks, vectors) in zip(panels, along, strict=True):
-        titled(panel, name, room=LEGEND_LINE * -(-len(marks) // LEGEND_COLUMNS))
+        set_title(panel, name, room=LEGEND_LINE * -(-len(marks) // LEGEND_COLUMNS))
         classes = len(marks) == len(vectors)
         known = dict(enumerate(marks)) if classes else {0: marks[0], len(vectors) - 1: marks[-1]}
         for step, vector in enumerate(vectors):
-            # tab20 holds ten colours, each followed by its pale sister; the strong ones come first
-            colour = (
+            # tab20 has ten pairs of a strong and a pale color; the strong ones come first
+            color = (
                 colormaps["tab20"](2 * step % 20 + step // 10 % 2)
                 if classes
                 else colormaps["coolwarm"](step / (len(vectors) - 1))
             )
-            plot_vector(panel, vector, features, color=colour, label=known.get(step))
+            plot_vector(panel, vector, features, color=color, label=known.get(step))
         place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
         panel.legend(frameon=False, fontsize=7, ncols=LEGEND_COLUMNS, handlelength=1.2, **place)
-    return picture(figure)
+    return to_image(figure)
 
 
 def plot_vector(panel: Any, vector: np.ndarray, features: Sequence[str], **style: Any) -> None:
-    """Draw a vector: downwards where its features have room for their names, else from left to right."""
+    """Plot a vector: vertically if the names of its features fit, else horizontally."""
     style |= {"marker": "o" if len(features) <= MOST_NAMED else "", "markersize": 3, "linewidth": 1}
     places = np.arange(len(features))
     if len(features) > MOST_NAMED:
@@ -112,12 +108,12 @@ def plot_vector(panel: Any, vector: np.ndarray, features: Sequence[str], **style
 
 
 def height_for(features: Sequence[str]) -> float:
-    """Height of a chart of vectors, in inches."""
+    """Height of a panel of vectors, in inches."""
     return 2.2 if len(features) > MOST_NAMED else max(1.4, 0.7 + 0.17 * len(features))
 
 
 def small_multiples(count: int, height: float) -> tuple[Figure, list[Any]]:
-    """A figure of some charts, side by side and beneath each other."""
+    """A figure with `count` panels in a grid."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -138,13 +134,13 @@ def small_multiples(count: int, height: float) -> tuple[Figure, list[Any]]:
     return figure, panels[:count]
 
 
-def titled(panel: Any, title: str, room: float = 0) -> None:
-    """Write a chart's title, with room beneath it in points."""
+def set_title(panel: Any, title: str, room: float = 0) -> None:
+    """Write a panel's title with room below it, in points."""
     panel.set_title(title, loc="left", fontsize=9, color=INK, pad=6 + room)
 
 
-def picture(figure: Figure) -> Image.Image:
-    """A figure as a picture."""
+def to_image(figure: Figure) -> Image.Image:
+    """A rendered figure."""
     canvas: Any = figure.canvas
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from ccvae.drawing.image_grid import BLUE, GREY, INK, ORANGE, PALE, write_picture
-from ccvae.drawing.plots import DOTS_PER_INCH, picture, small_multiples, titled
+from ccvae.drawing.image_grid import BLUE, GREY, INK, ORANGE, PALE, write_png
+from ccvae.drawing.plots import DOTS_PER_INCH, set_title, small_multiples, to_image
 from ccvae.evaluation.results import find
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def draw_evaluation(results: Mapping[str, Any], folder: Path) -> list[Path]:
         if path.stem.removeprefix("evaluation-") not in drawn:
             path.unlink()
     return [
-        write_picture(Path(folder) / "figures" / f"evaluation-{name}.png", image, title, caption)
+        write_png(Path(folder) / "figures" / f"evaluation-{name}.png", image, title, caption)
         for name, (title, caption, image) in drawn.items()
     ]
 
@@ -122,7 +122,7 @@ def matrices(results: Mapping[str, Any], names: Sequence[str]) -> Image.Image:
     for panel, (title, matrix) in zip(panels, shown.items(), strict=True):
         values = np.array([[np.nan if each is None else each for each in row] for row in matrix], dtype=float)
         panel.imshow(values, cmap="Blues", vmin=0, vmax=1)
-        titled(panel, title)
+        set_title(panel, title)
         panel.set_xticks(range(len(names)), names, rotation=90)
         panel.set_yticks(range(len(names)), names)
         panel.tick_params(labelsize=7, length=0, colors=INK)
@@ -133,7 +133,7 @@ def matrices(results: Mapping[str, Any], names: Sequence[str]) -> Image.Image:
                 color = "white" if value > 0.5 else INK
                 written = f"{value:.2f}".removeprefix("0")
                 panel.text(column, row, written, ha="center", va="center", fontsize=5, color=color)
-    return picture(figure)
+    return to_image(figure)
 
 
 def bars(
@@ -177,7 +177,7 @@ def bars(
     panel.grid(axis="x", color=PALE, linewidth=0.6)
     panel.set_axisbelow(True)
     figure.legend(*panel.get_legend_handles_labels(), loc="outside upper right", ncols=len(series), frameon=False, fontsize=8)
-    return picture(figure)
+    return to_image(figure)
 
 
 def reliability(results: Mapping[str, Any]) -> Image.Image:
@@ -187,7 +187,7 @@ def reliability(results: Mapping[str, Any]) -> Image.Image:
         shown["with temperatures"] = find(results, "classification.calibrated.reliability")
     figure, panels = small_multiples(len(shown), 3.2)
     for panel, (title, labels) in zip(panels, shown.items(), strict=True):
-        titled(panel, title)
+        set_title(panel, title)
         panel.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle="--")
         for each in labels.values():
             points = zip(each["predicted"], nan(each["observed"]), each["rows"], strict=True)
@@ -197,7 +197,7 @@ def reliability(results: Mapping[str, Any]) -> Image.Image:
         panel.plot(*pooled(labels), color=BLUE, linewidth=2, marker="o", markersize=3)
         panel.set_xlabel("predicted")
         panel.set_ylabel("observed", fontsize=7, color=GREY)
-    return picture(figure)
+    return to_image(figure)
 
 
 def pooled(labels: Mapping[str, Any]) -> tuple[list[float], list[float]]:

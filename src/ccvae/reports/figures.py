@@ -1,6 +1,6 @@
-"""The figures of a run: what a trained model makes of its data, in pictures that explain themselves.
+"""The figures of a run.
 
-Each is a PNG file in the run's folder `figures/` and bears its own title and caption, which the report shows.
+Each is a PNG file in the run's folder `figures/`, with its title and caption in the file, where the report finds them.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import pandas as pd
 import torch
 
 from ccvae.data.dataset import Dataset
-from ccvae.drawing.image_grid import write_picture
-from ccvae.drawing.plots import profiles, training_curves, walks
+from ccvae.drawing.image_grid import write_png
+from ccvae.drawing.plots import training_curves, vector_reconstructions, vector_traversals
 from ccvae.labels import Categorical
 from ccvae.model.ccvae import CCVAE
 from ccvae.model.interventions import intervene, reconstruct, traverse
-from ccvae.reports.figure_selection import Choices, choose, ends
+from ccvae.reports.figure_selection import FigureSelection, end_values, select
 from ccvae.reports.image_figures import (
     MOST_CLASSES,
     STEPS,
@@ -37,24 +37,24 @@ from ccvae.reports.image_figures import (
 __all__ = ["ORDER", "draw_all"]
 
 ORDER = ("reconstructions", "interventions", "traversals", "samples", "transfer", "plane", "attention", "training")
-"""Names of the figures' files, as a report shows them."""
+"""Names of the figures' files, in the order of the report."""
 
 
 def draw_all(model: CCVAE, data: Dataset, folder: str | Path, metrics: pd.DataFrame | None = None, seed: int = 0) -> list[Path]:
-    """Draw all figures that make sense for a model and its data.
+    """Draw all figures that apply to a model and its data.
 
     Args:
         model: the model.
-        data: its data; what is drawn comes from the test split, or where that is empty validation, or train.
-        folder: the run folder; figures of an earlier time in it are replaced.
-        metrics: training's table of epochs; that in the run folder's `metrics.csv` if not given.
-        seed: decides rows and samples.
+        data: its data; the first of the test, validation and training splits that has rows is shown.
+        folder: the run folder; earlier figures in it are replaced.
+        metrics: training metrics by epoch; by default those in the run folder's `metrics.csv`.
+        seed: seed of rows and samples.
 
     Returns:
-        Files written, in the order in which to look at them.
+        Files written, in the order of the report.
 
     Raises:
-        ValueError: the data are not what the model was made for.
+        ValueError: the data do not have the model's labels or input shape.
     """
     model.space.check_matches(data.space)
     if data.input_shape != model.input_shape:
@@ -68,7 +68,7 @@ def draw_all(model: CCVAE, data: Dataset, folder: str | Path, metrics: pd.DataFr
     for name in ORDER:
         path = folder / "figures" / f"{name}.png"
         if name in figures:
-            paths.append(write_picture(path, figures[name].picture, figures[name].title, figures[name].caption))
+            paths.append(write_png(path, figures[name].image, figures[name].title, figures[name].caption))
         else:
             path.unlink(missing_ok=True)
     return paths
@@ -76,63 +76,63 @@ def draw_all(model: CCVAE, data: Dataset, folder: str | Path, metrics: pd.DataFr
 
 def draw(model: CCVAE, data: Dataset, seed: int, metrics: pd.DataFrame | None) -> Iterator[Figure]:
     """All figures, one after the other."""
-    choices = choose(model, data, seed)
+    selection = select(model, data, seed)
     if len(model.input_shape) == 1:
-        yield reconstructed_vectors(model, data, choices)
-        yield traversed_vectors(model, data, choices)
+        yield reconstructed_vectors(model, data, selection)
+        yield traversed_vectors(model, data, selection)
     else:
-        yield reconstructions(model, data, choices)
-        yield interventions(model, data, choices)
-        yield traversals(model, data, choices)
-        yield samples(model, choices, seed)
-        yield transfers(model, data, choices)
-        if choices.pair:
-            yield plane(model, data, choices, choices.pair)
+        yield reconstructions(model, data, selection)
+        yield interventions(model, data, selection)
+        yield traversals(model, data, selection)
+        yield samples(model, selection, seed)
+        yield transfers(model, data, selection)
+        if selection.pair:
+            yield plane(model, data, selection, selection.pair)
         if model.attends:
-            yield attention(model, data, choices)
+            yield attention(model, data, selection)
     if metrics is not None and len(metrics):
         caption = (
-            "The bound on log p(x, y), in nats a row, and the share of labels predicted rightly, after each epoch. The bound "
-            "is the sum of its terms and should rise; where validation turns away from training, the model overfits."
+            "The bound on log p(x, y) and its terms, in nats per row, and the fraction of labels predicted correctly, by "
+            "epoch. The bound should rise; where validation departs from training, the model overfits."
         )
         yield Figure("training", "Training", caption, training_curves(metrics))
 
 
-def reconstructed_vectors(model: CCVAE, data: Dataset, choices: Choices) -> Figure:
-    """Vectors beside what the model keeps of them."""
-    shown = choices.rows[:6]
-    picture = profiles(
+def reconstructed_vectors(model: CCVAE, data: Dataset, selection: FigureSelection) -> Figure:
+    """Vectors beside their reconstructions."""
+    shown = selection.rows[:6]
+    image = vector_reconstructions(
         data.tensor(shown).numpy(),
         reconstruct(model, data.tensor(shown)).cpu().numpy(),
         [str(name) for name in data.ids[shown]],
         features_of(data),
     )
-    caption = f"Rows of the {choices.split} split, feature by feature, beside what the model makes of them."
-    return Figure("reconstructions", "Reconstructions", caption, picture)
+    caption = f"Rows of the {selection.split} split, feature by feature, beside their reconstructions."
+    return Figure("reconstructions", "Reconstructions", caption, image)
 
 
-def traversed_vectors(model: CCVAE, data: Dataset, choices: Choices) -> Figure:
-    """One vector along each label's characteristic."""
-    x = data.tensor([choices.plain_row])
+def traversed_vectors(model: CCVAE, data: Dataset, selection: FigureSelection) -> Figure:
+    """One vector along each label."""
+    x = data.tensor([selection.typical_row])
     along: list[tuple[str, tuple[str, ...], np.ndarray]] = []
-    for name in choices.labels:
+    for name in selection.labels:
         label = model.space[name]
         if isinstance(label, Categorical):
             values = label.values[:MOST_CLASSES]
             moved = torch.cat([intervene(model, x, {name: value}) for value in values])
             along.append((name, tuple(map(str, values)), moved.cpu().numpy()))
         else:
-            marks = tuple(map(value_text, ends(label)))
+            marks = tuple(map(value_text, end_values(label)))
             along.append((name, marks, traverse(model, x, name, STEPS)[0].cpu().numpy()))
     caption = (
-        f"One row of the {choices.split} split along each label in turn{some_of(model, choices)}: features as the label goes "
-        "from its first value, blue, to its last, red, or in each of its classes."
+        f"One row of the {selection.split} split along each label{some_of(model, selection)}: features as the label goes "
+        "from its first value, blue, to its last, red, or for each of its classes."
     )
-    return Figure("traversals", "Traversals", caption, walks(along, features_of(data)))
+    return Figure("traversals", "Traversals", caption, vector_traversals(along, features_of(data)))
 
 
 def features_of(data: Dataset) -> list[str]:
-    """Names of a vector's numbers."""
+    """Names of the features of vectors."""
     if data.columns is not None:
         return list(data.columns.features)
     return [str(number + 1) for number in range(data.input_shape[0])]

@@ -1,29 +1,35 @@
-"""A run's report: one page of HTML with figures, metrics and settings, which needs nothing but itself."""
+"""The report of a run: an HTML page with figures, metrics and settings."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor
 
 from ccvae.data.dataset import Dataset
 from ccvae.data.loaders.batches import SplitBatches
 from ccvae.drawing.html import Section, figure_section, page, paragraphs, render, table_section
+from ccvae.evaluation.metrics.classification import columns_of, known, scores
+from ccvae.evaluation.metrics.likelihood import terms_by_row
 from ccvae.labels import Continuous
-from ccvae.model.bound import bound
 from ccvae.model.ccvae import CCVAE
-from ccvae.model.latent_model import evaluating
 from ccvae.reports.figures import ORDER
 from ccvae.storage.atomic import writing
 from ccvae.storage.run_folder import CONFIG
 
 __all__ = ["bound_table", "label_table", "write_report"]
+
+COLUMNS = {
+    "majority": "majority",
+    "accuracy": "accuracy",
+    "balanced accuracy": "balanced_accuracy",
+    "error": "absolute_error",
+    "error of the mean": "prior_error",
+}
+"""Metrics of `ccvae.evaluation.metrics.classification` in the table of labels, by column."""
 
 
 def write_report(
@@ -97,26 +103,21 @@ def metrics_sections(model: CCVAE, data: Dataset) -> list[Section]:
 
 
 def bound_table(model: CCVAE, data: Dataset, splits: Sequence[str] = ("validation", "test"), seed: int = 0) -> pd.DataFrame:
-    """Mean of the bound and its terms, in nats a row.
+    """Mean of the bound and its terms, in nats per row.
 
     Args:
         model: the model.
         data: its data.
-        splits: which splits; each needs rows.
-        seed: of the sample of z that the reconstruction is estimated with.
+        splits: splits to measure on; each needs rows.
+        seed: seed of the sample of z that estimates the reconstruction term.
 
     Returns:
-        A row a split; columns "total" and the terms.
+        One row per split; columns "total" and the terms.
     """
     means = {}
     for split in splits:
-        generator = torch.Generator(model.device).manual_seed(seed)
-        sums: dict[str, float] = {}
-        with evaluating(model), torch.no_grad():
-            for x, y in SplitBatches(data, split):
-                terms = bound(model, x.to(model.device), y.to(model.device), generator=generator).terms()
-                sums = {name: sums.get(name, 0.0) + float(term.double().sum()) for name, term in terms.items()}
-        means[split] = {name: total / len(data.splits[split]) for name, total in sums.items()}
+        terms = terms_by_row(model, SplitBatches(data, split), seed)
+        means[split] = {name: float(term.double().mean()) for name, term in terms.items()}
     return pd.DataFrame.from_dict(means, orient="index").rename_axis("split")
 
 
@@ -126,64 +127,41 @@ def label_table(model: CCVAE, data: Dataset, split: str = "test") -> pd.DataFram
     Args:
         model: the model.
         data: its data.
-        split: which rows to measure on.
+        split: split to measure on.
 
     Returns:
-        A row a label, with columns "kind"; "labelled", how many training rows bear it; "observed", how many rows of the
-        split; "majority", the share of its most frequent value in the split; "accuracy" and "balanced accuracy"; and for
-        numbers "error", the mean absolute error, and "error of the mean", that of the mean of p(y). NaN where a column is
-        not about the label, or nothing was observed.
+        One row per label: "kind"; "labelled", number of training rows with the label; "observed", number of rows of the split
+        with the label; "majority", "accuracy" and "balanced accuracy" of binary and categorical labels; and of continuous ones
+        "error", the mean absolute error, and "error of the mean", that of always predicting the mean of p(y). NaN where a
+        column does not apply, or nothing was observed.
     """
-    predicted = np.concatenate(
-        [model.space.encode(model.predict(x)) for x, _ in SplitBatches(data, split)] or [data.labels[:0]]
-    )
-    known, trained = data.labels[data.splits[split]], data.labels[data.splits["train"]]
+    probabilities = pd.concat([model.predict_proba(x) for x, _ in SplitBatches(data, split)], ignore_index=True)
+    truth, trained = data.labels[data.splits[split]], data.labels[data.splits["train"]]
     rows = []
     for column, label in enumerate(model.space):
-        observed = ~np.isnan(known[:, column])
-        row: dict[str, Any] = {
-            "label": label.name,
-            "kind": label.kind,
-            "labelled": int((~np.isnan(trained[:, column])).sum()),
-            "observed": int(observed.sum()),
-        }
-        row |= dict.fromkeys(("majority", "accuracy", "balanced accuracy", "error", "error of the mean"), math.nan)
-        target, guess = (torch.tensor(each[observed, column]) for each in (known, predicted))
-        if not len(target):
-            pass
-        elif isinstance(label, Continuous):
-            row["error"] = float((guess - target).abs().mean())
-            row["error of the mean"] = float((label.mean - target).abs().mean())
-        else:
-            row |= accuracies(guess.long(), target.round().long(), len(label.values))
-        rows.append(row)
+        found = scores(label, *known(label, columns_of(label, probabilities), truth[:, column]))
+        rows.append(
+            {
+                "label": label.name,
+                "kind": label.kind,
+                "labelled": int((~np.isnan(trained[:, column])).sum()),
+                "observed": int((~np.isnan(truth[:, column])).sum()),
+                **{name: found.get(metric, math.nan) for name, metric in COLUMNS.items()},
+            }
+        )
     return pd.DataFrame(rows).set_index("label")
 
 
-def accuracies(guess: Tensor, target: Tensor, values: int) -> dict[str, float]:
-    """Accuracy, balanced accuracy, and the share of the most frequent value."""
-    from torchmetrics.functional.classification import multiclass_accuracy
-
-    counts = target.bincount(minlength=values)
-    recalls = multiclass_accuracy(guess, target, values, average="none")
-    return {
-        "majority": float(counts.max() / len(target)),
-        "accuracy": float(multiclass_accuracy(guess, target, values, average="micro")),
-        # torchmetrics' own mean counts values that do not occur but were guessed, with a recall of zero
-        "balanced accuracy": float(recalls[counts > 0].mean()),
-    }
-
-
 def described(model: CCVAE, data: Dataset) -> str:
-    """A run in a line."""
+    """A run in one line."""
     train = data.labels[data.splits["train"]]
-    bearing = int((~np.isnan(train)).any(axis=1).sum())
+    with_labels = int((~np.isnan(train)).any(axis=1).sum())
     shape = "×".join(map(str, model.input_shape[1:] or model.input_shape))
     facts = (
         data.name,
-        f"{len(train):,} training rows, {'all' if bearing == len(train) else f'{bearing:,}'} with labels",
+        f"{len(train):,} training rows, {'all' if with_labels == len(train) else f'{with_labels:,}'} with labels",
         f"{len(model.space)} label{'s' if len(model.space) > 1 else ''}",
-        f"pictures of {shape}" if len(model.input_shape) == 3 else f"{shape} features",
+        f"images of {shape}" if len(model.input_shape) == 3 else f"{shape} features",
         f"{model.config.latent_dim} latents",
         f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters",
     )
@@ -191,5 +169,5 @@ def described(model: CCVAE, data: Dataset) -> str:
 
 
 def place(name: str) -> int:
-    """Where a figure stands among others."""
+    """Position of a figure among the others."""
     return ORDER.index(name) if name in ORDER else len(ORDER)

@@ -20,7 +20,7 @@ from ccvae.evaluation.bootstrap import bootstrap
 from ccvae.evaluation.metrics.metric import LabelTable, Metric
 from ccvae.labels import Binary, Continuous, Label, LabelSpace
 
-__all__ = ["METRICS", "TABLES", "classification", "reliability"]
+__all__ = ["METRICS", "TABLES", "classification", "columns_of", "known", "reliability", "scores"]
 
 BINS = 10
 """Number of equally wide bins of reliability diagrams and of the calibration error."""

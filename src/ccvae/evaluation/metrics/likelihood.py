@@ -7,6 +7,7 @@ visibility to structural similarity", IEEE Transactions on Image Processing, 200
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from ccvae.model.label_blocks.base import DiscreteBlocks
 from ccvae.model.label_blocks.continuous import ContinuousBlocks
 from ccvae.model.latent_model import evaluating
 
-__all__ = ["METRICS", "bound_terms", "log_evidence", "log_prior", "reconstruction_error"]
+__all__ = ["METRICS", "bound_terms", "log_evidence", "log_prior", "reconstruction_error", "terms_by_row"]
 
 SAMPLES_AT_ONCE = 64
 ROWS_AT_ONCE = 200
@@ -47,7 +48,6 @@ METRICS = (
 )  # fmt: skip
 
 
-@torch.no_grad()
 def bound_terms(model: CCVAE, x: Tensor, y: np.ndarray, seed: int = 0) -> dict[str, dict[str, Estimate]]:
     """The bound and its terms, in nats per row.
 
@@ -61,19 +61,32 @@ def bound_terms(model: CCVAE, x: Tensor, y: np.ndarray, seed: int = 0) -> dict[s
         "labelled": terms of the bound on log p(x, y), with the labels as given; "unlabelled": on log p(x).
     """
     found = {}
-    with evaluating(model):
-        for name, labels in (("labelled", y), ("unlabelled", np.full_like(y, np.nan))):
-            generator = torch.Generator(model.device).manual_seed(seed)
-            parts: dict[str, list[Tensor]] = {}
-            for start in range(0, len(x), ROWS_AT_ONCE):
-                chosen = slice(start, start + ROWS_AT_ONCE)
-                given = torch.tensor(labels[chosen], dtype=x.dtype, device=model.device)
-                terms = bound(model, model.inputs(x[chosen]), given, generator=generator).terms()
-                for term, values in terms.items():
-                    parts.setdefault(term, []).append(values.cpu())
-            table = torch.stack([torch.cat(values) for values in parts.values()], -1).numpy()
-            found[name] = dict(zip(parts, mean_estimates(table.astype(float)), strict=True))
+    for name, labels in (("labelled", y), ("unlabelled", np.full_like(y, np.nan))):
+        starts = range(0, len(x), ROWS_AT_ONCE)
+        batches = ((x[start : start + ROWS_AT_ONCE], torch.tensor(labels[start : start + ROWS_AT_ONCE])) for start in starts)
+        terms = terms_by_row(model, batches, seed)
+        table = torch.stack(list(terms.values()), -1).numpy()
+        found[name] = dict(zip(terms, mean_estimates(table.astype(float)), strict=True))
     return found
+
+
+@torch.no_grad()
+def terms_by_row(model: CCVAE, batches: Iterable[tuple[Tensor, Tensor]], seed: int = 0) -> dict[str, Tensor]:
+    """The bound ("total") and its terms, in nats `(rows,)`.
+
+    Args:
+        model: the model.
+        batches: inputs `(rows, *input_shape)` and labels `(rows, labels)`, NaN where unknown.
+        seed: seed of the single sample of z per row that estimates the reconstruction term.
+    """
+    generator = torch.Generator(model.device).manual_seed(seed)
+    parts: dict[str, list[Tensor]] = {}
+    with evaluating(model):
+        for x, y in batches:
+            terms = bound(model, model.inputs(x), y.to(model.device, x.dtype), generator=generator).terms()
+            for name, values in terms.items():
+                parts.setdefault(name, []).append(values.cpu())
+    return {name: torch.cat(values) for name, values in parts.items()}
 
 
 @torch.no_grad()
