@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from torch import nn
 
 from ccvae.data.dataset import Dataset, Truth
 from ccvae.data.splits import split_rows
@@ -108,6 +109,32 @@ def read_recipe(picture: torch.Tensor) -> ToyRecipe:
 
 def as_pictures(recipes) -> torch.Tensor:
     return torch.tensor(np.stack([draw(recipe) for recipe in list(recipes)])).permute(0, 3, 1, 2).float() / 255
+
+
+class Stores(nn.Module):
+    """An encoder whose latents store given parts of toy images, read off their pixels.
+
+    Args:
+        parts: for each latent "value one", "variant two", or "" for noise.
+    """
+
+    def __init__(self, parts):
+        super().__init__()
+        self.parts = parts
+
+    def forward(self, x):
+        columns = []
+        for place, part in enumerate(self.parts):
+            kind, _, label = part.partition(" ")
+            if not part:
+                columns.append(torch.sin(1000.0 * (place + 1) * x.mean((1, 2, 3))))
+                continue
+            top, left = CORNERS[LABELS.index(label)]
+            rows = x[:, 0, top : top + PATCH, left]
+            holds = (rows.amax(1) > 0.5).float()
+            columns.append(holds if kind == "value" else holds * rows.argmax(1))
+        mu = torch.stack(columns, 1)
+        return torch.cat([mu, torch.full_like(mu, -3.0)], 1)
 
 
 class ReadsPixels:

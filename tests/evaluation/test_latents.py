@@ -14,33 +14,7 @@ from ccvae.evaluation.metrics.self_consistency import self_consistency
 from ccvae.evaluation.samples import sample_of
 from ccvae.labels import Binary, Categorical, Continuous, LabelSpace
 from ccvae.model.ccvae import CCVAE
-from toy_pictures import CORNERS, LABELS, PATCH, VARIANTS, toy_data
-
-
-class Holds(nn.Module):
-    """An encoder whose latents hold what they are told, read off toy pictures.
-
-    Args:
-        parts: for each latent "value one", "variant two", or "" for noise.
-    """
-
-    def __init__(self, parts):
-        super().__init__()
-        self.parts = parts
-
-    def forward(self, x):
-        columns = []
-        for place, part in enumerate(self.parts):
-            kind, _, label = part.partition(" ")
-            if not part:
-                columns.append(torch.sin(1000.0 * (place + 1) * x.mean((1, 2, 3))))
-                continue
-            top, left = CORNERS[LABELS.index(label)]
-            rows = x[:, 0, top : top + PATCH, left]
-            holds = (rows.amax(1) > 0.5).float()
-            columns.append(holds if kind == "value" else holds * rows.argmax(1))
-        mu = torch.stack(columns, 1)
-        return torch.cat([mu, torch.full_like(mu, -3.0)], 1)
+from toy_pictures import LABELS, VARIANTS, Stores, toy_data
 
 
 def model_that_holds(data, blocks, style):
@@ -48,7 +22,7 @@ def model_that_holds(data, blocks, style):
     parts = [part for block in blocks for part in block] + style
     config = ModelConfig(latent_dim=len(parts), block_dim=sizes)
     decoder = nn.Sequential(nn.Linear(len(parts), 12 * 12 * 3), nn.Unflatten(1, (3, 12, 12)))
-    return CCVAE(data.space, data.input_shape, config, encoder=Holds(parts), decoder=decoder)
+    return CCVAE(data.space, data.input_shape, config, encoder=Stores(parts), decoder=decoder)
 
 
 @pytest.fixture(scope="module")

@@ -12,15 +12,26 @@ if TYPE_CHECKING:
     from ccvae.config import EvaluationConfig
     from ccvae.evaluation.compare import compare_runs
     from ccvae.evaluation.evaluate import evaluate, evaluate_run
+    from ccvae.evaluation.metrics.subtypes import merge_labels, subtype_capture
     from ccvae.evaluation.oracle.oracle import trained_oracle
 
-__all__ = ["EvaluationConfig", "compare_runs", "evaluate", "evaluate_run", "trained_oracle"]
+__all__ = [
+    "EvaluationConfig",
+    "compare_runs",
+    "evaluate",
+    "evaluate_run",
+    "merge_labels",
+    "subtype_capture",
+    "trained_oracle",
+]
 
 HOMES = {
     "EvaluationConfig": "ccvae.config",
     "compare_runs": "ccvae.evaluation.compare",
     "evaluate": "ccvae.evaluation.evaluate",
     "evaluate_run": "ccvae.evaluation.evaluate",
+    "merge_labels": "ccvae.evaluation.metrics.subtypes",
+    "subtype_capture": "ccvae.evaluation.metrics.subtypes",
     "trained_oracle": "ccvae.evaluation.oracle.oracle",
 }
 """The module that each exported name comes from."""

@@ -128,7 +128,7 @@ def class_reading(
     probed = [
         (name, source, columns)
         for name, each in classes.items()
-        for source, columns in sources(model, train.space.index(name)).items()
+        for source, columns in sources(model, model.space.index(name)).items()
         if each.count > 1 and len(columns)
     ]
     probes = [Probe(columns, classes[name].train, classes[name].count) for name, _, columns in probed]
