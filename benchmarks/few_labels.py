@@ -74,13 +74,8 @@ def arms(data, config, wanted):
     def taught():
         """The default recipe's teachers, trained once."""
         if not teachers:
-            for number in range(1, recipe.teachers + 1):
-
-                def keep(model, *others, **more):
-                    train(model, *others, **more)
-                    teachers.append(model)
-
-                few_labels.taught_by(data, config, recipe, Stage(None, None, progress=False), number, keep)
+            stage, numbers = Stage(None, None, progress=False), range(1, recipe.teachers + 1)
+            teachers.extend(few_labels.trained_teacher(data, config, recipe, stage, number, train)[0] for number in numbers)
         return teachers
 
     def plain():

@@ -109,6 +109,8 @@ def test_a_run_interrupted_in_any_stage_goes_on_exactly(few, tmp_path, monkeypat
             fit(model_for(few), few, tmp_path / "run", **quick)
     again = fit(load(tmp_path / "run"), few, tmp_path / "run", resume=True, **quick)
     assert same(straight, again)
+    for number in (1, 2):
+        assert pd.read_csv(tmp_path / "run" / "checkpoints" / f"teacher-{number}" / "metrics.csv")["step"].tolist() == [6]
     for name in ("metrics.csv", "checkpoints/teacher-1/metrics.csv", "checkpoints/teacher-2/metrics.csv"):
         one, other = (pd.read_csv(tmp_path / run / name) for run in ("straight", "run"))
         assert one["step"].tolist() == other["step"].tolist()

@@ -2,18 +2,21 @@
 
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ccvae.cli.console import description, tell
 from ccvae.cli.pictures import write_pictures
 from ccvae.config import DataConfig
+
+if TYPE_CHECKING:
+    from ccvae.data import Dataset
 
 __all__ = ["avatars", "cache", "check"]
 
 DATA = DataConfig()
 
 
-def check(source: str, data: DataConfig = DATA, html: Path | None = None, json: bool = False) -> int:
+def check(source: str, data: DataConfig = DATA, html: Path | None = None, json: bool = False, mirror: bool = False) -> int:
     """Check data before training: counts, labels, duplicates, leaks between splits. Exit code 1 if there are problems.
 
     Args:
@@ -21,18 +24,34 @@ def check(source: str, data: DataConfig = DATA, html: Path | None = None, json: 
         data: how the source is read.
         html: page to write, with pictures.
         json: print JSON instead of text.
+        mirror: train a classifier (a minute or so) to test whether mirrored images keep their labels, as
+            `--training.flip true` assumes.
     """
     from ccvae.data import check as check_dataset
     from ccvae.data.open import open_data
     from ccvae.storage.atomic import writing
 
-    found = check_dataset(open_data(source, data))
+    dataset = open_data(source, data)
+    found = check_dataset(dataset)
     sys.stdout.write(found.to_json() + "\n" if json else found.to_text())
     if html is not None:
         with writing(html) as path:
             path.write_text(found.to_html(), encoding="utf-8")
         tell(f"page: {html}")
+    if mirror:
+        tell(mirror_report(dataset))
     return 1 if found.problems else 0
+
+
+def mirror_report(dataset: "Dataset") -> str:
+    """Whether mirrored images keep their labels, in a sentence."""
+    from ccvae.training.mirror_check import check_mirrored
+
+    sided = [found for found in check_mirrored(dataset) if found.sided]
+    if not sided:
+        return "mirrored images keep their labels, as far as a classifier can tell: --training.flip true is safe"
+    named = ", ".join(f"{found.label} ({found.loss:.2f} ± {found.error:.2f} nats per row)" for found in sided)
+    return f"labels depend on the side, so leave --training.flip false: on mirrored images a classifier loses {named}"
 
 
 def cache(source: str, data: DataConfig = DATA) -> None:

@@ -41,7 +41,7 @@ from ccvae.training.callbacks import Interrupted
 from ccvae.training.module import mixed_seed
 from ccvae.training.stage import LAST, Stage
 
-__all__ = ["Recipe", "augmentation_for", "begun", "labels_are_few", "recipe_for", "teach", "teacher"]
+__all__ = ["Recipe", "augmentation_for", "begun", "labels_are_few", "recipe_for", "teach", "teacher", "trained_teacher"]
 
 FEW = 0.25
 """Labels are few where fewer than this share of the training split's cells are observed."""
@@ -55,7 +55,7 @@ class Train(Protocol):
 
     def __call__(
         self, model: LatentModel, data: Dataset, config: TrainConfig, stage: Stage, objective: Objective[Any] | None, /
-    ) -> None:
+    ) -> bool:
         """Train."""
         ...
 
@@ -172,10 +172,33 @@ def teach(data: Dataset, config: TrainConfig, recipe: Recipe, stage: Stage, trai
 
 def taught_by(data: Dataset, config: TrainConfig, recipe: Recipe, stage: Stage, number: int, train: Train) -> pd.DataFrame:
     """Train one teacher; its predictions for all training rows are given, and written into its folder."""
+    title = f"teacher {number} of {recipe.teachers}"
+    try:
+        model, stopped = trained_teacher(data, config, recipe, replace(stage, title=title), number, train)
+    except Interrupted as interrupt:
+        raise Interrupted(f"{title}: {interrupt}") from None
+    predictions, folder = predicted(model, data, recipe.flip), stage.checkpoints
+    if folder is not None and is_first_process():
+        with writing(folder / PREDICTIONS) as path:
+            path.write_bytes(to_bytes({"predictions": torch.tensor(predictions.to_numpy(dtype=np.float32)).contiguous()}))
+        (folder / LAST).unlink(missing_ok=True)
+    if stopped:
+        raise Interrupted(f"stopped after {title}")
+    return predictions
+
+
+def trained_teacher(
+    data: Dataset, config: TrainConfig, recipe: Recipe, stage: Stage, number: int, train: Train
+) -> tuple[CCVAE, bool]:
+    """A classifier trained on the labelled training rows. Arguments as `teach`'s; `number` tells teachers apart.
+
+    Returns:
+        The classifier, and whether training is to stop now.
+    """
     rows = data.splits["train"]
     few = replace(data, splits={"train": labelled_rows(data), "validation": rows[:0], "test": rows[:0]})
     steps_a_pass = recipe.labelled // recipe.batch_size
-    passes = max(1, round(STEPS_AN_EPOCH / steps_a_pass))
+    passes = max(1, round(min(STEPS_AN_EPOCH, recipe.steps) / steps_a_pass))
     seed = mixed_seed(config.seed, number) % 2**31
     settings = replace(
         config,
@@ -191,24 +214,14 @@ def taught_by(data: Dataset, config: TrainConfig, recipe: Recipe, stage: Stage, 
         seed=seed,
     )
     model = teacher(data, recipe, seed)
-    folder, title = stage.checkpoints, f"teacher {number} of {recipe.teachers}"
     own = replace(
         stage,
-        metrics=folder and folder / "metrics.csv",
-        title=title,
+        metrics=stage.checkpoints and stage.checkpoints / "metrics.csv",
         passes=passes,
         augmentation=Augmentation(recipe.flip, config.shift, config.color),
     )
-    try:
-        train(model, few, settings, own, log_likelihood_of_labels)
-    except Interrupted as interrupt:
-        raise Interrupted(f"{title}: {interrupt}") from None
-    predictions = predicted(model, data, recipe.flip)
-    if folder is not None and is_first_process():
-        with writing(folder / PREDICTIONS) as path:
-            path.write_bytes(to_bytes({"predictions": torch.tensor(predictions.to_numpy(dtype=np.float32)).contiguous()}))
-        (folder / LAST).unlink(missing_ok=True)
-    return predictions
+    stopped = train(model, few, settings, own, log_likelihood_of_labels)
+    return model, stopped
 
 
 def labelled_rows(data: Dataset) -> np.ndarray:

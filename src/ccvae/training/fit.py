@@ -135,7 +135,7 @@ def train(
     objective: Objective[Any] | None = None,
     callbacks: Sequence[Callback] = (),
     loggers: Sequence[Any] = (),
-) -> None:
+) -> bool:
     """One stage of a training: a model's from its first step to its last, or on from its last checkpoint.
 
     Args:
@@ -147,9 +147,13 @@ def train(
         callbacks: further Lightning callbacks.
         loggers: Lightning loggers.
 
+    Returns:
+        Whether Ctrl-C was pressed too late to interrupt this stage: the next one must not begin.
+
     Raises:
         Interrupted: Ctrl-C was pressed.
     """
+    config = replace(config, precision=precision_of(model, config))
     validated = len(data.splits["validation"]) > 0
     last = None if stage.checkpoints is None else stage.checkpoints / LAST
     best = None if stage.checkpoints is None else checkpoint_callback(stage.checkpoints, validated)
@@ -177,6 +181,7 @@ def train(
         module.load_state_dict(kept["state_dict"])
     model.eval()
     lightning_trainer.strategy.barrier()  # no process may end while others wait for it
+    return interrupts.requested_anywhere(lightning_trainer)
 
 
 def precision_of(model: LatentModel, config: TrainConfig) -> Precision:
