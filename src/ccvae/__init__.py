@@ -5,8 +5,9 @@ What this package exports is imported on first use, so that `import ccvae` costs
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import lazy_loader
 
 if TYPE_CHECKING:
     from ccvae import data
@@ -31,30 +32,13 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-HOMES = {
-    "CCVAE": "model.ccvae",
-    "Binary": "labels",
-    "Categorical": "labels",
-    "Continuous": "labels",
-    "LabelSpace": "labels",
-    "ModelConfig": "config",
-    "TrainConfig": "config",
-    "fit": "training.fit",
-    "load": "model.ccvae",
-}
-"""The module that each exported name comes from."""
-
-
-def __getattr__(name: str) -> Any:
-    """Import an exported name on its first use."""
-    if name == "data":
-        return import_module("ccvae.data")
-    if name not in HOMES:
-        raise AttributeError(f"module 'ccvae' has no attribute {name!r}")
-    value = getattr(import_module(f"ccvae.{HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))
+__getattr__, __dir__, _ = lazy_loader.attach(
+    __name__,
+    submodules=["data"],
+    submod_attrs={
+        "config": ["ModelConfig", "TrainConfig"],
+        "labels": ["Binary", "Categorical", "Continuous", "LabelSpace"],
+        "model.ccvae": ["CCVAE", "load"],
+        "training.fit": ["fit"],
+    },
+)

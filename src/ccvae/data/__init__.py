@@ -5,10 +5,9 @@ They are imported on first use, so that drawing or listing needs no torch.
 
 from __future__ import annotations
 
-import sys
-from importlib import import_module
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import lazy_loader
 
 if TYPE_CHECKING:
     from ccvae.data.checks.check import check
@@ -38,42 +37,19 @@ __all__ = [
     "table",
 ]
 
-HOMES = {
-    "Dataset": "dataset",
-    "arrays": "readers.arrays",
-    "avatars": "readers.avatars",
-    "celeba": "readers.celeba",
-    "check": "checks.check",
-    "chexpert": "readers.chexpert",
-    "digits": "readers.digits",
-    "fashion_mnist": "readers.fashion_mnist",
-    "hugging_face": "readers.hugging_face",
-    "image_folder": "readers.image_folder",
-    "mnist": "readers.fashion_mnist",
-    "table": "readers.table",
-}
-"""The module that each exported name comes from."""
-
-
-def __getattr__(name: str) -> Any:
-    """Import an exported name on its first use."""
-    if name not in HOMES:
-        raise AttributeError(f"module 'ccvae.data' has no attribute {name!r}")
-    value = getattr(import_module(f"ccvae.data.{HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))
-
-
-class Readers(ModuleType):
-    """This package, in which a function keeps its name when the module of the same name is imported."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        # importing the module ccvae.data.avatars puts it here as `avatars`, where its function belongs
-        super().__setattr__(name, getattr(value, name) if name in HOMES and isinstance(value, ModuleType) else value)
-
-
-sys.modules[__name__].__class__ = Readers
+__getattr__, __dir__, _ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "checks.check": ["check"],
+        "dataset": ["Dataset"],
+        "readers.arrays": ["arrays"],
+        "readers.avatars": ["avatars"],
+        "readers.celeba": ["celeba"],
+        "readers.chexpert": ["chexpert"],
+        "readers.digits": ["digits"],
+        "readers.fashion_mnist": ["fashion_mnist", "mnist"],
+        "readers.hugging_face": ["hugging_face"],
+        "readers.image_folder": ["image_folder"],
+        "readers.table": ["table"],
+    },
+)

@@ -5,26 +5,18 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import lazy_loader
 
 if TYPE_CHECKING:
     from ccvae.integrations.scikit_learn import CCVAEClassifier, CCVAETransformer
 
 __all__ = ["CCVAEClassifier", "CCVAETransformer"]
 
-HOMES = {"CCVAEClassifier": "scikit_learn", "CCVAETransformer": "scikit_learn"}
-"""The module that each exported name comes from."""
-
-
-def __getattr__(name: str) -> Any:
-    """Import an exported name on its first use."""
-    if name not in HOMES:
-        raise AttributeError(f"module 'ccvae.integrations' has no attribute {name!r}")
-    value = getattr(import_module(f"ccvae.integrations.{HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))
+__getattr__, __dir__, _ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "scikit_learn": ["CCVAEClassifier", "CCVAETransformer"],
+    },
+)
