@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from safetensors.torch import save as to_bytes
 
 from ccvae.config import TrainConfig
 from ccvae.data import arrays
@@ -105,9 +106,11 @@ def test_a_run_interrupted_in_any_stage_goes_on_exactly(few, tmp_path, monkeypat
     straight = fit(model_for(few), few, tmp_path / "straight", **quick)
     with monkeypatch.context() as patch:
         Stop(patch, steps)
-        with pytest.raises(Interrupted, match=r"teacher \d of 2: stopped|^stopped"):
+        with pytest.raises(Interrupted, match=r"teacher \d of 2: stopped|^stopped") as stopped:
             fit(model_for(few), few, tmp_path / "run", **quick)
-    again = fit(load(tmp_path / "run"), few, tmp_path / "run", resume=True, **quick)
+    in_model = "teacher" not in str(stopped.value)
+    assert (tmp_path / "run" / "model.safetensors").exists() is in_model, "weights appear once they are trained"
+    again = fit(model_for(few), few, tmp_path / "run", resume=True, **quick)
     assert same(straight, again)
     for number in (1, 2):
         assert pd.read_csv(tmp_path / "run" / "checkpoints" / f"teacher-{number}" / "metrics.csv")["step"].tolist() == [6]
@@ -116,9 +119,19 @@ def test_a_run_interrupted_in_any_stage_goes_on_exactly(few, tmp_path, monkeypat
         assert one["step"].tolist() == other["step"].tolist()
 
 
-def test_nothing_to_resume_is_said(few, tmp_path):
-    with pytest.raises(ValueError, match="no checkpoint at"):
-        fit(model_for(few), few, tmp_path / "run", resume=True, **QUICK)
+def test_nothing_to_resume_is_said(few, tmp_path, caplog):
+    fit(model_for(few), few, tmp_path / "run", resume=True, **QUICK)
+    assert "has no checkpoint to resume from" in caplog.text
+
+
+def test_damaged_predictions_of_a_teacher_are_refused(few, tmp_path):
+    fit(model_for(few), few, tmp_path / "run", **QUICK)
+    path = tmp_path / "run" / "checkpoints" / "teacher-1" / "predictions.safetensors"
+    rows = torch.zeros(3, 4)
+    for content in (b"nothing", to_bytes({"predictions": rows}), to_bytes({"others": rows}), path.read_bytes()[:-9]):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"predictions\.safetensors: .*delete it and resume"):
+            fit(model_for(few), few, tmp_path / "run", resume=True, **QUICK)
 
 
 def test_the_progress_bar_names_the_stage(few, capsys):

@@ -191,9 +191,9 @@ def test_one_training_row_is_refused(data):
         fit(model_for(data), replace(data, splits=splits), **QUICK)
 
 
-def test_resume_without_checkpoint_or_with_other_settings(data, tmp_path):
-    with pytest.raises(ValueError, match="no checkpoint"):
-        fit(model_for(data), data, tmp_path / "none", resume=True, **QUICK)
+def test_resume_without_folder_or_with_other_settings(data, tmp_path):
+    with pytest.raises(ValueError, match="no run folder to resume from"):
+        fit(model_for(data), data, resume=True, **QUICK)
     save(model_for(data), tmp_path / "run", {"training": {"epochs": 3, "devices": 1}})
     check_resumable(tmp_path / "run", {"training": {"epochs": 3, "devices": 2, "compile": True}})
     check_resumable(tmp_path / "run", {"model": {"latent_dim": 0}})

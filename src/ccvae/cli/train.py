@@ -37,7 +37,7 @@ def train(
         data: how the source is read.
         model: the model's sizes and choices.
         training: how it is trained.
-        resume: continue from the last checkpoint in the run folder.
+        resume: continue from the last checkpoint in the run folder, or start at the beginning if it has none.
         dry_run: read the data, describe the model, and stop without writing anything.
         tensorboard: write logs for TensorBoard too (needs the package tensorboard).
         figures: draw figures and write the report after training.
@@ -49,8 +49,8 @@ def train(
     from ccvae.data.open import open_data
     from ccvae.distributed.shard import is_first_process
     from ccvae.distributed.shutdown import exit_now
-    from ccvae.model.ccvae import CCVAE, load
-    from ccvae.storage.run_folder import check_free, check_resumable
+    from ccvae.model.ccvae import CCVAE
+    from ccvae.storage.run_folder import CONFIG, check_free, check_resumable
     from ccvae.training.few_labels import recipe_for
     from ccvae.training.fit import Interrupted, fit, precision_of
     from ccvae.training.losses import classification_weight
@@ -62,9 +62,9 @@ def train(
         logging.getLogger(source_of_messages).setLevel(logging.WARNING)
     logging.getLogger("ccvae.data").setLevel(logging.ERROR)  # warnings about data are printed with their description
     settings = {"data": {"source": source, **asdict(data)}}
-    if resume:
+    if resume and (out / CONFIG).exists():
         check_resumable(out, settings | {"model": asdict(model), "training": asdict(training)})
-    elif first and not dry_run:
+    elif first and not resume and not dry_run:
         check_free(out)
     dataset = open_data(source, data)
     recipe = recipe_for(training, dataset)
@@ -77,8 +77,7 @@ def train(
                 f"{', mirrored images' if recipe.flip else ''}); --training.few_labels false leaves them out"
             )
     torch.manual_seed(training.seed)
-    # check_resumable has compared the classes that the run names with those given here
-    fresh = load(out, allow_class_paths=True) if resume else CCVAE(dataset.space, dataset.input_shape, model)
+    fresh = CCVAE(dataset.space, dataset.input_shape, model)  # a checkpoint replaces its weights
     weight = classification_weight(fresh, training)
     size = sum(parameter.numel() for parameter in fresh.parameters())
     if first:

@@ -18,26 +18,26 @@ from ccvae.model.latent_model import LatentModel
 from ccvae.model.networks.build import Decoder, Encoder, build_decoder, build_encoder
 from ccvae.storage.run_folder import WEIGHTS, write_calibration, write_labels, write_settings, write_weights
 
-__all__ = ["model_with", "save"]
+__all__ = ["model_with", "save", "save_settings"]
 
 Model = TypeVar("Model", bound=LatentModel)
 
 
-def save(model: LatentModel, folder: str | Path, settings: Mapping[str, Any] | None = None) -> Path:
+def save(model: LatentModel, folder: str | Path, settings: Mapping[str, Any] | None = None, partial: str | None = None) -> Path:
     """Write a model into a run folder.
 
     Args:
         model: the model.
         folder: created if it does not exist; a model in it is replaced.
         settings: further sections of `config.yaml` ("training", "data"); those in the file are kept.
+        partial: how far the model is trained, such as "8 of 120 steps"; None if its training has finished. Loading it says so.
 
     Returns:
         The folder.
     """
     folder = Path(folder)
-    write_settings(folder, {"input_shape": list(model.input_shape), "model": asdict(model.config), **(settings or {})})
-    write_labels(folder, model.space)
-    write_weights(folder, model.state_dict())
+    save_settings(model, folder, settings)
+    write_weights(folder, model.state_dict(), partial)
     if model.calibration is not None:
         write_calibration(folder, model.calibration.to_json())
     return folder
@@ -109,3 +109,9 @@ def check_fits(weights: Mapping[str, Tensor], part: str, module: nn.Module) -> N
             f"{WEIGHTS} does not fit the configured networks: {first_few(sorted(wrong))}; a model with an encoder or decoder "
             f"of your own must be loaded with it: load(folder, encoder=…, decoder=…)"
         )
+
+
+def save_settings(model: LatentModel, folder: Path, settings: Mapping[str, Any] | None = None) -> None:
+    """Write what is known of a model before it is trained: settings and labels, but no weights. See `save`."""
+    write_settings(folder, {"input_shape": list(model.input_shape), "model": asdict(model.config), **(settings or {})})
+    write_labels(folder, model.space)

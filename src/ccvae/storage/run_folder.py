@@ -2,11 +2,11 @@
 
     config.yaml         input shape, settings of model, training and data, version of this package
     labels.json         the labels with their priors
-    model.safetensors   the weights
+    model.safetensors   the weights, once there are trained ones; those of an interrupted training say so
     calibration.json    temperatures and thresholds fitted on held-out labelled rows, if there were any
     splits.csv          the split of every row
     metrics.csv         terms of the bound by epoch
-    checkpoints/        last.ckpt and best.ckpt, to resume training from
+    checkpoints/        last.ckpt and previous.ckpt, to resume training from, and best.ckpt
     figures/, report.html
 
 Nothing in it is ever unpickled: weights are safetensors, settings are text, and checkpoints are read as plain tensors only.
@@ -14,6 +14,7 @@ Nothing in it is ever unpickled: weights are safetensors, settings are text, and
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import Any
 
 import torch
 import yaml
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import Tensor
@@ -50,6 +51,8 @@ __all__ = [
 RESUMABLE_CHANGES = ("accelerator", "devices", "num_nodes", "strategy", "compile")
 RESOLVED = (("latent_dim", 0), ("precision", "auto"))
 """Settings for which the run folder has the value that was chosen instead."""
+PARTIAL = "interrupted after"
+"""Name of the entry in the weights' metadata that says how far an interrupted training came."""
 CONFIG, LABELS, WEIGHTS, CALIBRATION = "config.yaml", "labels.json", "model.safetensors", "calibration.json"
 
 
@@ -86,22 +89,33 @@ def read_labels(folder: Path) -> LabelSpace:
         raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
 
 
-def write_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
-    """Write `model.safetensors`."""
-    content = to_bytes({name: tensor.contiguous().cpu() for name, tensor in weights.items()})
+def write_weights(folder: Path, weights: Mapping[str, Tensor], partial: str | None = None) -> None:
+    """Write `model.safetensors`.
+
+    Args:
+        folder: the run folder.
+        weights: tensors by name.
+        partial: how far they are trained, such as "8 of 120 steps"; None if the training has finished.
+    """
+    metadata = None if partial is None else {PARTIAL: partial}
+    content = to_bytes({name: tensor.contiguous().cpu() for name, tensor in weights.items()}, metadata)
     with writing(folder / WEIGHTS, size=len(content)) as path:
         path.write_bytes(content)
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """Weights by name.
+    """Weights by name; those of an interrupted training are logged as such.
 
     Raises:
-        ValueError: the file is missing or damaged, or weights are not finite.
+        ValueError: they are missing or damaged, or not finite.
     """
+    if (folder / CONFIG).exists() and not (folder / WEIGHTS).exists():
+        raise ValueError(f"{folder} has no {WEIGHTS}: its training has not finished; continue it with ccvae train … --resume")
     path = present(folder, WEIGHTS)
     check_regular(path)
     try:
+        with safe_open(path, framework="pt") as file:
+            partial = (file.metadata() or {}).get(PARTIAL)
         weights = load_file(path)
     except (SafetensorError, ValueError, RuntimeError, OverflowError) as error:
         raise ValueError(f"{path} is damaged, or no safetensors file: {' '.join(str(error).split())}") from None
@@ -110,6 +124,10 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
             raise ValueError(
                 f"{path}: {name} has values that are NaN or infinite; the weights are damaged, or training diverged"
             )
+    if partial is not None:
+        logging.getLogger("ccvae").warning(
+            "%s: these weights are of an interrupted training (%r); continue it with ccvae train … --resume", path, partial[:40]
+        )
     return weights
 
 

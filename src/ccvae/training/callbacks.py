@@ -11,19 +11,20 @@ from typing import Any
 
 import lightning.pytorch as lightning
 import pandas as pd
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, Checkpoint, TQDMProgressBar
 from tqdm import tqdm
 
 from ccvae.storage.atomic import writing
+from ccvae.training.checkpoint_files import BEST, LAST
 
 __all__ = [
     "STEPS_BETWEEN_CHECKS",
+    "Checkpoints",
     "EpochProgressBar",
     "Interrupted",
     "MetricsTable",
     "ProgressBar",
     "StopOnInterrupt",
-    "checkpoint_callback",
 ]
 
 STEPS_BETWEEN_CHECKS = 10
@@ -31,7 +32,16 @@ STEPS_BETWEEN_CHECKS = 10
 
 
 class Interrupted(Exception):  # noqa: N818 — not an error: everything trained so far is kept
-    """Ctrl-C stopped training; the message says how to continue."""
+    """Ctrl-C stopped training; the message says how to continue.
+
+    Args:
+        message: the message.
+        progress: how far the model is trained, such as "8 of 120 steps"; None if its training has not started.
+    """
+
+    def __init__(self, message: str, progress: str | None = None) -> None:
+        super().__init__(message)
+        self.progress = progress
 
 
 class MetricsTable(Callback):
@@ -56,17 +66,46 @@ class MetricsTable(Callback):
             (pd.concat([earlier, row]) if len(earlier) else row).to_csv(path, index=False)
 
 
-def checkpoint_callback(folder: Path, validated: bool) -> ModelCheckpoint:
-    """Lightning's callback that keeps the last checkpoint, and the one with the best validation objective if there is one."""
-    return ModelCheckpoint(
-        dirpath=folder,
-        filename="best",
-        monitor="validation/total" if validated else None,
-        mode="max",
-        save_top_k=1 if validated else 0,
-        save_last=True,
-        enable_version_counter=False,
-    )
+class Checkpoints(Checkpoint):
+    """Writes a checkpoint after each epoch, and keeps the one with the best validation objective, if there is one.
+
+    Unlike that of Lightning's `ModelCheckpoint`, its state has no paths: no checkpoint decides what is written or removed.
+
+    Args:
+        folder: folder of the checkpoints.
+        validated: whether there is a validation objective.
+    """
+
+    def __init__(self, folder: Path, validated: bool) -> None:
+        self.folder, self.validated = folder, validated
+        self.best_score: float | None = None
+
+    @property
+    def last(self) -> Path:
+        """Path of the last checkpoint."""
+        return self.folder / LAST
+
+    @property
+    def best(self) -> Path:
+        """Path of the best checkpoint."""
+        return self.folder / BEST
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Write the checkpoints of an epoch."""
+        if self.validated:
+            score = float(trainer.callback_metrics["validation/total"])
+            if self.best_score is None or score > self.best_score:
+                self.best_score = score
+                trainer.save_checkpoint(self.best)
+        trainer.save_checkpoint(self.last)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best validation objective so far."""
+        return {"best_score": self.best_score}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from there."""
+        self.best_score = state_dict["best_score"]
 
 
 class StopOnInterrupt(Callback):

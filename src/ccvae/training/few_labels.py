@@ -20,6 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import nn
@@ -38,8 +39,9 @@ from ccvae.model.objective import Objective
 from ccvae.storage.atomic import writing
 from ccvae.training.augmentation import Augmentation
 from ccvae.training.callbacks import Interrupted
+from ccvae.training.checkpoint_files import LAST, PREVIOUS
 from ccvae.training.module import mixed_seed
-from ccvae.training.stage import LAST, Stage
+from ccvae.training.stage import Stage
 
 __all__ = ["Recipe", "augmentation_for", "begun", "labels_are_few", "recipe_for", "teach", "teacher", "trained_teacher"]
 
@@ -181,7 +183,8 @@ def taught_by(data: Dataset, config: TrainConfig, recipe: Recipe, stage: Stage, 
     if folder is not None and is_first_process():
         with writing(folder / PREDICTIONS) as path:
             path.write_bytes(to_bytes({"predictions": torch.tensor(predictions.to_numpy(dtype=np.float32)).contiguous()}))
-        (folder / LAST).unlink(missing_ok=True)
+        for name in (LAST, PREVIOUS):
+            (folder / name).unlink(missing_ok=True)
     if stopped:
         raise Interrupted(f"stopped after {title}")
     return predictions
@@ -242,6 +245,13 @@ def predicted(model: CCVAE, data: Dataset, flip: bool) -> pd.DataFrame:
 
 
 def read_predictions(path: Path, data: Dataset) -> pd.DataFrame:
-    """Predictions that a teacher wrote."""
+    """Predictions that a teacher wrote; raises `ValueError` if they are damaged, or of other rows or labels."""
     columns = [column for label in data.space for column in label.output_columns]
-    return pd.DataFrame(load_file(path)["predictions"].numpy(), columns=columns)
+    shape = (len(data.splits["train"]), len(columns))
+    try:
+        predictions = load_file(path)["predictions"]
+    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{path}: damaged, or no predictions of a teacher ({error}); delete it and resume") from None
+    if tuple(predictions.shape) != shape or not predictions.is_floating_point() or not predictions.isfinite().all():
+        raise ValueError(f"{path}: expected {shape[0]} rows of {shape[1]} finite numbers; delete it and resume")
+    return pd.DataFrame(predictions.numpy(), columns=columns)

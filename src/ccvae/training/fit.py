@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import pandas as pd
-import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 
 from ccvae.config import Precision, TrainConfig
@@ -22,16 +21,19 @@ from ccvae.distributed.shard import is_first_process
 from ccvae.model.calibration import fit_calibration
 from ccvae.model.latent_model import LatentModel
 from ccvae.model.objective import Objective
-from ccvae.model.saving import save
+from ccvae.model.saving import save, save_settings
 from ccvae.storage.atomic import writing
-from ccvae.storage.run_folder import check_free
+from ccvae.storage.run_folder import WEIGHTS, check_free
 from ccvae.training import few_labels
-from ccvae.training.callbacks import EpochProgressBar, Interrupted, MetricsTable, StopOnInterrupt, checkpoint_callback
+from ccvae.training.callbacks import Checkpoints, EpochProgressBar, Interrupted, MetricsTable, StopOnInterrupt
+from ccvae.training.checkpoint_checks import same_structure
+from ccvae.training.checkpoint_files import LAST, PREVIOUS, newest_checkpoint, read_checkpoint
 from ccvae.training.compilation import compiled
+from ccvae.training.final_checks import check_finite_weights, not_finite, warn_if_at_chance
 from ccvae.training.losses import ObjectiveLoss
 from ccvae.training.module import TrainingModule
 from ccvae.training.optimizer import build_optimizer, decayed_parameters
-from ccvae.training.stage import LAST, Stage
+from ccvae.training.stage import Stage
 from ccvae.training.trainer import build_trainer, run
 
 __all__ = ["Interrupted", "fit"]
@@ -65,7 +67,7 @@ def fit(
         data: its training split is trained on, its validation split validated.
         out: run folder to write (see `ccvae.storage.run_folder`); None writes nothing.
         config: how to train.
-        resume: continue from the last checkpoint in `out`.
+        resume: continue from the last checkpoint in `out`; without one, start at the beginning, which a message says.
         settings: further sections of the run folder's `config.yaml`, such as the origin of the data.
         callbacks: further Lightning callbacks, of the model's own training and not of its teachers'.
         loggers: Lightning loggers, of the same.
@@ -94,8 +96,8 @@ def fit(
     config = replace(config, precision=precision_of(model, config))
     folder = None if out is None else Path(out)
     kept = None if folder is None else folder / "checkpoints"
-    if resume and (kept is None or not ((kept / LAST).exists() or few_labels.begun(kept))):
-        raise ValueError(f"resume: no checkpoint at {kept and kept / LAST}; train without resume first")
+    if resume:
+        check_resumption(folder)
     recipe = None if objective is not None else few_labels.recipe_for(config, data)
     augmentation = few_labels.augmentation_for(config, data, recipe)
     first = is_first_process()
@@ -103,7 +105,7 @@ def fit(
         if not resume:
             check_free(folder)
         chosen = {} if recipe is None else {"few_labels": asdict(recipe)}
-        save(model, folder, {"training": asdict(config), **chosen, **(settings or {})})
+        save_settings(model, folder, {"training": asdict(config), **chosen, **(settings or {})})
         with writing(folder / "splits.csv") as path:
             data.split_table().to_csv(path, index=False)
     stage = Stage(kept, folder and folder / "metrics.csv", "" if recipe is None else "CCVAE", resume, progress, trainer)
@@ -117,14 +119,36 @@ def fit(
             raise SystemExit(0) from None  # an error here would make Lightning or torchrun end the first process at once
         if folder is None:
             raise
-        save(model, folder)
+        if interrupt.progress is not None:
+            save(model, folder, partial=interrupt.progress)
         raise Interrupted(f"{interrupt}; all is kept in {folder}: go on with --resume, or fit(…, resume=True)") from None
     if len(data.splits["validation"]):
         predictions = [model.predict_proba(x, calibrated=False) for x, _ in SplitBatches(data, "validation")]
         model.calibration = fit_calibration(pd.concat(predictions), data.labels[data.splits["validation"]], data.space)
-    if folder is not None and first:
-        save(model, folder)
+    if first:
+        warn_if_at_chance(model, data, config.learning_rate)
+        if folder is not None:
+            save(model, folder)
     return model
+
+
+def check_resumption(folder: Path | None) -> None:
+    """Log it if there is no checkpoint to resume from, as after a training that was killed before its first one.
+
+    Raises:
+        ValueError: there is no folder, or it has trained weights that starting at the beginning would replace.
+    """
+    if folder is None:
+        raise ValueError("resume: there is no run folder to resume from; give out")
+    kept = folder / "checkpoints"
+    if any((kept / name).exists() for name in (LAST, PREVIOUS)) or few_labels.begun(kept):
+        return
+    if (folder / WEIGHTS).exists():
+        raise ValueError(f"resume: {folder} has trained weights but no checkpoint to continue from; choose another folder")
+    if is_first_process():
+        logging.getLogger("ccvae.training").warning(
+            "%s has no checkpoint to resume from: training starts at the beginning", folder
+        )
 
 
 def train(
@@ -155,12 +179,12 @@ def train(
     """
     config = replace(config, precision=precision_of(model, config))
     validated = len(data.splits["validation"]) > 0
-    last = None if stage.checkpoints is None else stage.checkpoints / LAST
-    best = None if stage.checkpoints is None else checkpoint_callback(stage.checkpoints, validated)
-    interrupts = StopOnInterrupt(last)
+    checkpoint = newest_checkpoint(stage.checkpoints) if stage.resume and stage.checkpoints is not None else None
+    checkpoints = None if stage.checkpoints is None else Checkpoints(stage.checkpoints, validated)
+    interrupts = StopOnInterrupt(None if checkpoints is None else checkpoints.last)
     watchers = [*callbacks]
-    if best is not None and stage.metrics is not None:
-        watchers += [best, MetricsTable(stage.metrics)]
+    if checkpoints is not None and stage.metrics is not None:
+        watchers += [checkpoints, MetricsTable(stage.metrics)]
     if config.patience and validated:
         watchers.append(EarlyStopping("validation/total", mode="max", patience=config.patience))
     watchers.append(interrupts)
@@ -169,19 +193,34 @@ def train(
     own: dict[str, Any] = {
         "callbacks": watchers,
         "logger": list(loggers) or False,
-        "enable_checkpointing": best is not None,
+        "enable_checkpointing": checkpoints is not None,
         "enable_progress_bar": stage.progress,
     }
     lightning_trainer = build_trainer(config, **own | (stage.trainer or {}))
     module = training_module(model, data, config, lightning_trainer, stage, objective)
     with compiled(model, networks=lightning_trainer.world_size == 1) if config.compile else nullcontext():
-        run(lightning_trainer, module, interrupts, last if stage.resume and last is not None and last.exists() else None)
-    if best is not None and best.best_model_path:
-        kept = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
-        module.load_state_dict(kept["state_dict"])
+        try:
+            run(lightning_trainer, module, interrupts, checkpoint)
+        except Interrupted as interrupt:
+            raise Interrupted(str(interrupt), f"{lightning_trainer.global_step} of {module.steps} steps") from None
+    if checkpoints is not None and checkpoints.best_score is not None:
+        if not_finite(model):
+            logging.getLogger("ccvae.training").warning("training diverged in its last epoch; the best weights before are kept")
+        restore_best_weights(module, checkpoints.best)
+    check_finite_weights(model)
     model.eval()
     lightning_trainer.strategy.barrier()  # no process may end while others wait for it
     return interrupts.requested_anywhere(lightning_trainer)
+
+
+def restore_best_weights(module: TrainingModule, path: Path) -> None:
+    """Give a module the weights of the best checkpoint; if that is damaged, log it and keep the last weights."""
+    try:
+        weights = same_structure(read_checkpoint(path).get("state_dict"), module.state_dict(), "state_dict")
+    except ValueError as error:
+        logging.getLogger("ccvae.training").warning("%s; the weights of the last step are kept instead of the best", error)
+        return
+    module.load_state_dict(weights)
 
 
 def precision_of(model: LatentModel, config: TrainConfig) -> Precision:

@@ -65,6 +65,7 @@ class TrainingModule(lightning.LightningModule):
         self.seed, self.seed_steps = seed, seed_steps
         self.generator: torch.Generator | None = None
         self.sums: dict[str, Tensor] = {}
+        self.clean_checkpoint: Callable[[dict[str, Any]], None] | None = None
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Loss of this process's rows."""
@@ -120,10 +121,11 @@ class TrainingModule(lightning.LightningModule):
             return
         metrics = self.loss.metrics(total[:-1])
         wrong = [name for name, value in metrics.items() if not np.isfinite(value) and name != "total"]
-        checkpoint = getattr(self.trainer.checkpoint_callback, "last_model_path", "")
+        checkpoint = getattr(self.trainer.checkpoint_callback, "last", None)
+        kept = checkpoint if checkpoint is not None and checkpoint.exists() else "none yet"
         raise ValueError(
             f"step {self.global_step} (epoch {self.current_epoch}): {', '.join(wrong) or 'the weighted sum'} is not finite; "
-            f"the last good checkpoint is {checkpoint or 'none yet'}. Lower learning_rate, or set gradient_clip (to 100, say)"
+            f"the last good checkpoint is {kept}. Lower learning_rate, or set gradient_clip (to 100, say)"
         )
 
     def configure_optimizers(self) -> Any:
@@ -133,6 +135,8 @@ class TrainingModule(lightning.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Continue with the batch after the checkpoint's."""
+        if self.clean_checkpoint is not None:
+            self.clean_checkpoint(checkpoint)
         self.batches.position = checkpoint["global_step"]
 
 

@@ -9,9 +9,7 @@ from typing import Any
 from ccvae.data.soft_targets import SoftTargets
 from ccvae.training.augmentation import Augmentation
 
-__all__ = ["LAST", "Stage"]
-
-LAST = "last.ckpt"
+__all__ = ["Stage"]
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,16 @@ from ccvae.config import TrainConfig
 from ccvae.distributed.batch_norm import BatchNormSync
 from ccvae.distributed.shutdown import shared_shutdown
 from ccvae.training.callbacks import StopOnInterrupt
+from ccvae.training.checkpoint_checks import restorable, with_clean_callbacks
+from ccvae.training.checkpoint_files import CheckpointFiles
 from ccvae.training.module import TrainingModule
 
 __all__ = ["build_trainer", "quiet", "run"]
 
 LONGEST_WAIT = timedelta(minutes=10)
 """Time after which a process stops waiting for others; reading data or writing a checkpoint must not take longer."""
+OWN_CHECKPOINTS = ("fsdp", "deepspeed", "modelparallel")
+"""Strategies that read and write checkpoints of a form of their own."""
 
 
 def build_trainer(config: TrainConfig, **settings: Any) -> Trainer:
@@ -31,7 +36,8 @@ def build_trainer(config: TrainConfig, **settings: Any) -> Trainer:
 
     Args:
         config: how to train.
-        settings: further arguments of `Trainer`; they take precedence over those that follow from the configuration.
+        settings: further arguments of `Trainer`. They take precedence over those that follow from the configuration, but for
+            plugins, which are added to ours.
 
     Raises:
         ValueError: this machine lacks the accelerator or the number of devices, or the strategy does not support them.
@@ -42,14 +48,17 @@ def build_trainer(config: TrainConfig, **settings: Any) -> Trainer:
         "num_nodes": config.num_nodes,
         "strategy": build_strategy(config),
         "precision": config.precision,
-        "plugins": [BatchNormSync()],
         "max_epochs": config.epochs,
         "gradient_clip_val": config.gradient_clip or None,
         "enable_model_summary": False,
         "num_sanity_val_steps": 0,
     }
+    plugins = [BatchNormSync(), *settings.pop("plugins", ())]
+    strategy = settings.get("strategy", config.strategy)
+    if not any(word in f"{strategy} {type(strategy).__name__}".lower() for word in OWN_CHECKPOINTS):
+        plugins.append(CheckpointFiles())
     try:
-        return Trainer(**configured | settings)
+        return Trainer(**configured | settings, plugins=plugins)
     except MisconfigurationException as error:
         raise ValueError(
             f"accelerator {config.accelerator}, devices {config.devices}, strategy {config.strategy}: {error}"
@@ -82,6 +91,12 @@ def run(trainer: Trainer, module: TrainingModule, interrupts: StopOnInterrupt, c
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
         warnings.filterwarnings("ignore", message="You defined a `validation_step` but have no `val_dataloader`")
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+        # now, so that a checkpoint in double precision is not rounded when it is restored
+        trainer.precision_plugin.convert_module(module)
+        if any(word in type(trainer.strategy).__name__.lower() for word in OWN_CHECKPOINTS):
+            module.clean_checkpoint = partial(with_clean_callbacks, trainer=trainer)
+        elif isinstance(trainer.strategy.checkpoint_io, CheckpointFiles):
+            trainer.strategy.checkpoint_io.check = partial(restorable, trainer=trainer, module=module)
         trainer.fit(module, module.batches, module.validation, ckpt_path=checkpoint, weights_only=True)
 
 
