@@ -33,8 +33,6 @@ NOT_YET = (
     "distributed",
     "drawing",
     "evaluation",
-    "labels",
-    "model",
     "reports",
     "training",
     "docs/scaling.md",

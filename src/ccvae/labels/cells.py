@@ -1,4 +1,4 @@
-"""Cells of a table of labels as people write them: what is missing, what is a number, what is the same value."""
+"""Cells of a table of labels: which are missing, which are numbers, and which are the same value."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def text_of(cell: Any) -> str:
 
 def number_of(cell: Any) -> float | None:
     """A cell as a number, or None."""
-    if isinstance(cell, str) and "_" in cell:  # to Python alone, 1_000 is a number
+    if isinstance(cell, str) and "_" in cell:  # Python reads 1_000 as a number, other software does not
         return None
     try:
         return float(cell)
@@ -73,17 +73,21 @@ def number_of(cell: Any) -> float | None:
 
 
 def position_of(cell: Any, values: Sequence[Value]) -> int | None:
-    """Position of a cell among values, compared as text, or None; another case will do where only one value differs so."""
+    """Position of a cell among values, compared as text, or None. Case is ignored if that leaves one value only."""
     texts = [text_of(value) for value in values]
     text = text_of(cell)
     if text in texts:
         return texts.index(text)
-    alike = [position for position, other in enumerate(texts) if other.lower() == text.lower()]
-    return alike[0] if len(alike) == 1 else None
+    same = [position for position, other in enumerate(texts) if other.lower() == text.lower()]
+    return same[0] if len(same) == 1 else None
 
 
 def as_value(text: str) -> Value:
-    """Text as a whole number where it is one."""
+    """A whole number if the text is one, otherwise the text.
+
+    >>> as_value("3"), as_value("03")
+    (3, '03')
+    """
     return int(text) if is_whole(text) and str(int(text)) == text else text
 
 
@@ -103,11 +107,15 @@ def comma_remedy(texts: Sequence[str]) -> str:
 
 
 def is_whole(text: str) -> bool:
-    """Whether a text is a whole number, digits with or without a minus."""
+    """Whether a text is a whole number: digits, with or without a minus."""
     return text.isascii() and text.removeprefix("-").isdigit()
 
 
 def first_few(offenders: Sequence[str]) -> str:
-    """The first offenders, and how many more there are."""
+    """The first few of some messages, and the number of others.
+
+    >>> first_few([str(number) for number in range(7)])
+    '0; 1; 2; 3; 4; and 2 more'
+    """
     more = len(offenders) - SHOWN_OFFENDERS
     return "; ".join(offenders[:SHOWN_OFFENDERS]) + (f"; and {more} more" if more > 0 else "")

@@ -1,4 +1,4 @@
-"""The three kinds of a label, `Binary`, `Categorical` and `Continuous`, and how one is guessed from a table's column."""
+"""The three kinds of labels, `Binary`, `Categorical` and `Continuous`, and inference of the kind from a column of a table."""
 
 from __future__ import annotations
 
@@ -46,12 +46,18 @@ class UnusableColumnError(ValueError):
 
 @dataclass(frozen=True)
 class Binary:
-    """A label that holds or does not.
+    """Binary label: absent or present.
 
     Args:
         name: the column's name.
-        values: what a table shows when it does not hold, and when it does.
+        values: how a table shows that the label is absent, and that it is present.
         prior: p(y = 1), in (0, 1).
+
+    Raises:
+        ValueError: the name is empty, the values are not two different ones, or the prior is not in (0, 1).
+
+    >>> Binary("Smiling", ("no", "yes")).encode("yes")
+    1.0
     """
 
     kind: ClassVar[str] = "binary"
@@ -76,7 +82,7 @@ class Binary:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """Numbers of the two values between which a traversal goes."""
+        """First and last number of a traversal."""
         return (0.0, 1.0)
 
     def with_prior(self, observed: np.ndarray) -> Binary:
@@ -84,32 +90,38 @@ class Binary:
         return replace(self, prior=float((observed.sum() + 1) / (len(observed) + 2)))
 
     def encode(self, cell: Any) -> float:
-        """Number of a table's cell; raises `ValueError` if it is none of the values, true or false, nor a probability."""
+        """Number of a table's cell; raises `ValueError` unless it is a value, true or false, or a probability."""
         if isinstance(cell, bool | np.bool_):
             return float(cell)
         position = position_of(cell, self.values)
         if position is not None:
             return float(position)
         number = number_of(cell)
-        # where the values are numbers, such as 1 and 2, a cell of 0 is more likely a code for something else than "surely not"
+        # if the values are numbers, such as 1 and 2, a cell of 0 is more likely a code than a probability
         certain_allowed = not any(isinstance(value, int) for value in self.values)
         if number is not None and (0 < number < 1 or (certain_allowed and number in (0, 1))):
             return number
         raise ValueError(f"expected {self.values[0]} or {self.values[1]} (or a probability), found {cell!r}")
 
     def decode(self, number: float) -> Value:
-        """Value that a number of the array stands for."""
+        """The value of a number in the array."""
         return self.values[int(number >= 0.5)]
 
 
 @dataclass(frozen=True)
 class Categorical:
-    """A label with one of several values.
+    """Categorical label: one of several classes.
 
     Args:
         name: the column's name.
         values: the classes, in the order of their numbers.
-        prior: p(y) of each class; uniform if not given.
+        prior: p(y) of each class; uniform by default.
+
+    Raises:
+        ValueError: the name is empty, there are fewer than two different classes, or the prior is no distribution over them.
+
+    >>> Categorical("hat", ("none", "cap", "turban")).encode("cap")
+    1.0
     """
 
     kind: ClassVar[str] = "categorical"
@@ -138,7 +150,7 @@ class Categorical:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """Numbers of the first and last class, between which a traversal goes."""
+        """First and last number of a traversal: the first and the last class."""
         return (0.0, len(self.values) - 1.0)
 
     def with_prior(self, observed: np.ndarray) -> Categorical:
@@ -147,7 +159,7 @@ class Categorical:
         return replace(self, prior=tuple(float(p) for p in counts / counts.sum()))
 
     def encode(self, cell: Any) -> float:
-        """Number of a table's cell; raises `ValueError` if it is none of the values."""
+        """Number of a table's cell; raises `ValueError` unless it is one of the values."""
         position = position_of(cell, self.values)
         if position is None:
             shown = ", ".join(map(str, self.values[:12])) + (", …" if len(self.values) > 12 else "")
@@ -155,18 +167,24 @@ class Categorical:
         return float(position)
 
     def decode(self, number: float) -> Value:
-        """Value that a number of the array stands for."""
+        """The value of a number in the array."""
         return self.values[int(number)]
 
 
 @dataclass(frozen=True)
 class Continuous:
-    """A label that is a number.
+    """Continuous label: a number.
 
     Args:
         name: the column's name.
         mean: mean of p(y), in the label's own units.
         scale: standard deviation of p(y), positive, in the label's own units.
+
+    Raises:
+        ValueError: the name is empty, the mean is not finite, or the scale is not finite and positive.
+
+    >>> Continuous("age", 40, 12).encode("31.5")
+    31.5
     """
 
     kind: ClassVar[str] = "continuous"
@@ -186,7 +204,7 @@ class Continuous:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """Two standard deviations below and above the prior's mean, between which a traversal goes."""
+        """First and last number of a traversal: two standard deviations below and above the prior's mean."""
         return (self.mean - 2 * self.scale, self.mean + 2 * self.scale)
 
     def with_prior(self, observed: np.ndarray) -> Continuous:
@@ -195,7 +213,7 @@ class Continuous:
         return replace(self, mean=float(observed.mean()), scale=scale or 1.0)
 
     def encode(self, cell: Any) -> float:
-        """Number of a table's cell; raises `ValueError` if it is no finite number."""
+        """Number of a table's cell; raises `ValueError` unless it is a finite number that float32 can represent."""
         number = number_of(cell)
         if number is None or not math.isfinite(number):
             comma = DECIMAL_COMMA.fullmatch(text_of(cell))
@@ -229,10 +247,10 @@ def described(label: Label) -> str:
 def infer_label(
     name: str, cells: Sequence[Any], kind: str | None, source: str, missing: Callable[[Any], bool] = is_missing
 ) -> Label:
-    """Guess one label from its column's cells (see `LabelSpace.infer`); `missing` says which of them are not observed."""
+    """Infer one label from the cells of its column (see `LabelSpace.infer`); `missing` says which of them are not observed."""
     what = f"{source}: label {name!r}"
     try:
-        distinct = set(cells)  # first, for a column repeats few values, and reading one takes a while
+        distinct = set(cells)  # a column has few distinct values, and reading one takes time
     except TypeError:
         raise ValueError(f"{what} holds lists or the like; a label has one value a row") from None
     observed = sorted({text_of(cell) for cell in distinct if not missing(cell)})
@@ -277,8 +295,8 @@ def infer_label(
 
 
 def encode_cells(label: Label, cells: Sequence[Any]) -> tuple[list[float], dict[int, ValueError]]:
-    """Numbers of a label's cells, NaN where missing or wrong, and the errors by position of those that are wrong."""
-    known: dict[tuple[type, str | int], float | ValueError] = {}  # a column repeats few values, and encoding one takes a while
+    """Numbers of a label's cells, NaN if missing or wrong, and an error for each wrong cell, by position."""
+    known: dict[tuple[type, str | int], float | ValueError] = {}  # encoding takes time
     values = () if isinstance(label, Continuous) else label.values
     numbers, wrong = [], {}
     for position, cell in enumerate(cells):
@@ -297,16 +315,16 @@ def encode_cells(label: Label, cells: Sequence[Any]) -> tuple[list[float], dict[
 
 
 def check_name(name: str) -> None:
-    """Raise `ValueError` unless a label's name is a text that shows."""
+    """Raise `ValueError` unless a label's name is a text that is not blank."""
     if not isinstance(name, str) or not name.strip():
         raise ValueError(f"a label's name must be a text that is not empty, not {name!r}")
 
 
 def check_values(name: str, values: Sequence[Value], exactly: int | None = None) -> None:
-    """Raise `ValueError` unless a label's name and values can be read, and the values are enough and differ."""
+    """Raise `ValueError` unless a label's name and values are texts or numbers, and the values are different and enough."""
     check_name(name)
     texts = {text_of(value) for value in values}
     if "" in texts:
-        raise ValueError(f"label {name!r}: an empty text cannot be a value, for an empty cell means not observed")
+        raise ValueError(f"label {name!r}: an empty text cannot be a value, because an empty cell means not observed")
     if len(texts) != len(values) or len(values) < 2 or exactly not in (None, len(values)):
         raise ValueError(f"label {name!r}: needs {exactly or 'at least two'} different values, found {list(values)}")

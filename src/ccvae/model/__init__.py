@@ -1,1 +1,1 @@
-"""The model: its distributions, its bound, and what can be done with a trained one."""
+"""The model: its distributions, its bound, and the actions of a trained model."""

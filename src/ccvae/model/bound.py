@@ -158,7 +158,7 @@ def paper_bound(
     """The bound as the paper estimates it: one z ~ q(z|x) with the importance weight q(y_O|z_c) / q(y_O|x).
 
     q(y_O|x) is the mean of q(y_O|z_c) over 100 more samples. The numerator of the weight sees a detached z_c (appendix C.3.1).
-    Missing discrete labels are enumerated one by one, missing continuous labels are sampled. It is here for comparison.
+    Each missing discrete label is enumerated on its own, missing continuous labels are sampled. It is here for comparison.
     """
     shard = shard or Shard(len(x))
     first, posterior = model.passes(x)

@@ -1,4 +1,4 @@
-"""CCVAE: the latent model, its bound, and everything that can be done with it once it is trained."""
+"""CCVAE: the latent model with its bound and its actions, and loading it from a run folder."""
 
 from __future__ import annotations
 
@@ -19,9 +19,22 @@ __all__ = ["CCVAE", "load"]
 
 
 class CCVAE(LatentModel):
-    """Characteristic-capturing VAE (Joy et al., ICLR 2021).
+    """Characteristic-capturing VAE (Joy et al., ICLR 2021): a semi-supervised VAE with one block of latents for each label.
 
-    See `LatentModel` for the arguments and the distributions, and the functions below for each action.
+    `ccvae.fit` trains it. A trained model can
+
+    - `predict` labels and `predict_proba`,
+    - `reconstruct` inputs, `generate` new ones for given labels,
+    - `intervene`: set labels of an input to other values,
+    - `traverse` how a label shows, and `transfer` it from one input to another,
+    - explain itself by the nearest `counterfactual`.
+
+    `LatentModel` documents the arguments and the distributions.
+
+    >>> from ccvae.labels import Binary, LabelSpace
+    >>> model = CCVAE(LabelSpace((Binary("Smiling"),)), input_shape=(3, 32, 32))
+    >>> model.generate(4, {"Smiling": 1}).shape
+    torch.Size([4, 3, 32, 32])
     """
 
     reconstruct = interventions.reconstruct

@@ -1,4 +1,4 @@
-"""Counterfactuals: the nearest change of a label's block that makes q(y|x) say otherwise."""
+"""Counterfactuals: the smallest change of a label's block after which q(y|x) favours another value."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ NEWTON_STEPS = 60
 
 @dataclass(frozen=True)
 class Counterfactual:
-    """Nearest changes that make q(y|x) say otherwise.
+    """The smallest changes after which q(y|x) favours another value.
 
     Args:
         images: changed images `(rows, *input_shape)`.
-        values: the value that each now shows.
-        before: q(y|x) of the label before, a column a value.
-        after: likewise after.
-        distance: length of each change, in standard deviations of p(z_i|y_i).
+        values: the value that each image shows now.
+        before: q(y|x) of the label before the change, one column per value.
+        after: q(y|x) after the change.
+        distance: length of each change, in standard deviations of p(z_i|y_i), `(rows,)`.
     """
 
     images: Tensor
@@ -42,15 +42,15 @@ class Counterfactual:
 
 
 def counterfactual(model: LatentModel, images: Any, label: str, value: Any = None, probability: float = 0.9) -> Counterfactual:
-    """The smallest change of a label's block that makes q(y|x) say another value.
+    """Change a label's block by as little as possible, so that q(y|x) favours another value (Wachter et al. 2017).
 
     Args:
         model: the model.
         images: see `CCVAE.inputs`.
         label: the label's name.
-        value: what q(y|x) is to say; by default the most probable of the values that it does not say now. A continuous label
-            needs one, and its mean is then moved there.
-        probability: how probable that value is to become; images where it is so already are left as they are.
+        value: the value to reach; by default the second most probable one. Required for a continuous label, whose mean is moved
+            there.
+        probability: q(y|x) of that value to reach, in (0, 1); images that are there already are not changed.
 
     Raises:
         ValueError: an unknown label or value, a continuous label without value, or a probability outside (0, 1).
@@ -83,9 +83,10 @@ def counterfactual(model: LatentModel, images: Any, label: str, value: Any = Non
 
 
 def nearest_change(model: LatentModel, column: int, mu: Tensor, sigma: Tensor, wanted: Tensor, probability: float) -> Tensor:
-    """Shift of block means `(rows, d)` to where q(y_i|x) gives the wanted value that probability, in units of p(z_i|y_i).
+    """The smallest shift of block means, `(rows, d)`, after which q(y_i|x) of the wanted value is the given probability.
 
-    Newton's method on a linearised constraint; the slope is that of the classifier's log odds, never flatter than q(y|x)'s own.
+    Newton's method on a linearised constraint. Distances are in standard deviations of p(z_i|y_i). The slope is that of the
+    classifier's log odds, which is at least as steep as that of q(y|x), so steps do not overshoot.
     """
     block, position = block_of(model, column)
     scale = block_scale(model, column, wanted)
@@ -107,7 +108,7 @@ def nearest_change(model: LatentModel, column: int, mu: Tensor, sigma: Tensor, w
 
 
 def log_odds(block: DiscreteBlocks, position: int, mu: Tensor, sigma: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """Log odds of the wanted value under q(y_i|x) `(rows,)`, and the slope of the classifier's in z_i `(rows, d)`."""
+    """Log odds of the wanted value under q(y_i|x) `(rows,)`; gradient of the classifier's in z_i `(rows, d)`."""
     value = wanted.long()[:, None]
     mus, sigmas = (one[:, None].expand(-1, len(block.columns), -1) for one in (mu, sigma))
     with torch.no_grad():

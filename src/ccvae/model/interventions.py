@@ -1,9 +1,9 @@
-"""What one does with a trained model: reconstruct, generate, intervene, traverse and transfer.
+"""Actions of a trained model: reconstruct, generate, intervene, traverse and transfer.
 
-Every function edits the label blocks of latents and decodes. Images keep their order; pictures are `(rows, *input_shape)`
-expected values, images in [0, 1]. Strengths are quantiles of p(z_i|y_i) along the direction in which the classifier sees the
-label: 0.5 is the typical case, 0.95 shows it strongly. Randomness is drawn for each sample from a seed of its own, so that
-sample k of a seed is the same picture whatever the number of samples.
+Every function changes label blocks of latents and decodes. Results are expected inputs `(rows, *input_shape)`, images in [0,
+1], in the order of the given images. A strength is a quantile of p(z_i|y_i) along the direction in which the classifier's logit
+of the label grows: 0.5 is the typical case, 0.95 shows the label strongly. Sample k uses its own seed, `seed + k`, so it does
+not depend on the number of samples.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["generate", "intervene", "reconstruct", "transfer", "traverse"]
 
 @torch.no_grad()
 def reconstruct(model: LatentModel, images: Any) -> Tensor:
-    """Images as the model sees them: decoded posterior means."""
+    """Reconstruct images (see `CCVAE.inputs`): decoded posterior means, `(rows, *input_shape)`."""
     return model.decode(model.encode(images).loc)
 
 
@@ -32,14 +32,17 @@ def reconstruct(model: LatentModel, images: Any) -> Tensor:
 def generate(
     model: LatentModel, count: int, given: Mapping[str, Any] | None = None, seed: int = 0, strength: float | None = None
 ) -> Tensor:
-    """New images under conditions.
+    """Generate new images with given labels.
 
     Args:
         model: the model.
-        count: how many.
+        count: number of images.
         given: label values by name; the others are drawn from the label prior.
-        seed: sample k is drawn from seed + k.
-        strength: quantile of p(z_i|y_i) at which the given labels show; None draws their blocks, so that they vary.
+        seed: sample k uses seed + k.
+        strength: quantile of p(z_i|y_i) at which the given labels show; None draws their blocks from p(z_i|y_i).
+
+    Returns:
+        `(count, *input_shape)`.
 
     Raises:
         ValueError: an unknown label or value, or a strength outside (0, 1).
@@ -47,7 +50,7 @@ def generate(
     if count < 1:
         raise ValueError(f"count: expected at least 1, found {count}")
     noise, uniform = sample_noise(model, count, seed)
-    y = draw_labels(model, uniform)
+    y = model.draw_labels(uniform)
     z = with_labels(model, noise, y, model.space.names, None, noise)
     if given:
         row = torch.tensor(model.space.encode_row(given), device=z.device).expand(count, -1)
@@ -59,14 +62,17 @@ def generate(
 def intervene(
     model: LatentModel, images: Any, changes: Mapping[str, Any], strength: float | None = 0.5, seed: int = 0
 ) -> Tensor:
-    """The same images with labels set to other values, and all else as it is.
+    """Set labels of images to other values, and leave everything else as it is.
 
     Args:
         model: the model.
         images: see `CCVAE.inputs`.
         changes: label values by name.
-        strength: quantile of p(z_i|y_i) at which the labels show; None draws a characteristic for every image.
-        seed: of those draws; image k uses seed + k.
+        strength: quantile of p(z_i|y_i) at which the labels show; None draws a block from p(z_i|y_i) for every image.
+        seed: seed of those draws; image k uses seed + k.
+
+    Returns:
+        `(rows, *input_shape)`.
 
     Raises:
         ValueError: an unknown label or value, no change, or a strength outside (0, 1).
@@ -89,20 +95,20 @@ def traverse(
     strength: float = 0.95,
     between: Mapping[str, tuple[Any, Any]] | None = None,
 ) -> Tensor:
-    """Images along a label's characteristic, from one value through to another.
+    """Move images along a label's characteristic, from one value to another.
 
     Args:
         model: the model.
         images: see `CCVAE.inputs`.
         labels: one label's name, or two for a plane.
-        steps: pictures along each label.
-        strength: quantile of p(z_i|y_i), for the first value and the last, at which the walk begins and ends.
-        between: first and last value by label name; by default a binary label's two, a categorical one's first and last, and
-            a continuous one's mean less and plus two standard deviations.
+        steps: number of images along each label, at least 2.
+        strength: quantile of p(z_i|y_i) at which the first and the last value show.
+        between: first and last value by label name; by default both values of a binary label, the first and last class of a
+            categorical one, and two standard deviations below and above the mean of a continuous one.
 
     Returns:
-        `(rows, steps, *input_shape)`, or `(rows, steps, steps, *input_shape)` of two labels: the first changes along the
-        first of the two.
+        `(rows, steps, *input_shape)`, or `(rows, steps, steps, *input_shape)` for two labels, the first of which changes along
+        the first axis of steps.
 
     Raises:
         ValueError: an unknown label or value, more than two labels, or fewer than two steps.
@@ -124,13 +130,16 @@ def traverse(
 
 @torch.no_grad()
 def transfer(model: LatentModel, source: Any, target: Any, labels: Sequence[str]) -> Tensor:
-    """Targets with the characteristics of sources: how each named label shows is taken over, with its value.
+    """Give targets the characteristics of sources: the value of each named label, and how it shows.
 
     Args:
         model: the model.
         source: one image for all targets, or one for each.
         target: see `CCVAE.inputs`.
-        labels: names of the labels whose characteristics move.
+        labels: names of the labels whose blocks are copied.
+
+    Returns:
+        `(rows, *input_shape)`.
 
     Raises:
         ValueError: an unknown label, none, or counts that do not match.
@@ -162,13 +171,13 @@ def across(block: LabelBlocks, wanted: Tensor) -> Tensor:
 
 
 def walk(model: LatentModel, name: str, steps: int, strength: float, between: tuple[Any, Any] | None) -> Tensor:
-    """Blocks `(steps, d)` on the straight line from one value's block to another's."""
+    """Blocks `(steps, d)` on the straight line between the blocks of two values."""
     column = model.space.index(name)
     label = model.space.labels[column]
     ends = label.ends if between is None else (label.encode(between[0]), label.encode(between[1]))
     block, position = block_of(model, column)
     y = torch.tensor(ends, device=model.device)
-    # a continuous label's ends are far out by themselves
+    # the ends of a continuous label are extreme values already
     quantile = 0.5 if isinstance(label, Continuous) else checked_strength(strength)
     first, last = block.quantile(across(block, y), quantile)[:, position]
     along = torch.linspace(0, 1, steps, dtype=first.dtype, device=first.device)[:, None]
@@ -181,7 +190,7 @@ def with_labels(
 ) -> Tensor:
     """Latents whose blocks of named labels are set by p(z_i|y_i): at a quantile, or by noise `(rows, latent_dim)`."""
     z = z.clone()
-    y = y.nan_to_num()  # of labels that are not named, whose blocks stay
+    y = y.nan_to_num()  # of labels that are not named, whose blocks do not change
     chosen = {model.space.index(name) for name in names}
     for block in model.label_blocks():
         values = y[:, block.columns].to(z.dtype)
@@ -205,12 +214,12 @@ def checked_strength(strength: float) -> float:
 
 
 def observed_names(model: LatentModel, row: Tensor) -> list[str]:
-    """Names of the labels that a row gives."""
+    """Names of the labels that are observed in a row."""
     return [name for name, number in zip(model.space.names, row.tolist(), strict=True) if not math.isnan(number)]
 
 
 def sample_noise(model: LatentModel, count: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Normal noise `(count, latent_dim)` and uniform noise `(count, labels)`; row k comes from seed + k alone."""
+    """Normal noise `(count, latent_dim)` and uniform noise `(count, labels)`; row k uses seed + k."""
     normal, uniform = torch.empty(count, model.config.latent_dim), torch.empty(count, len(model.space))
     generator = torch.Generator()
     for row in range(count):
@@ -218,11 +227,3 @@ def sample_noise(model: LatentModel, count: int, seed: int) -> tuple[Tensor, Ten
         normal[row].normal_(generator=generator)
         uniform[row].uniform_(generator=generator)
     return normal.to(model.device), uniform.to(model.device)
-
-
-def draw_labels(model: LatentModel, uniform: Tensor) -> Tensor:
-    """Labels drawn from their priors by uniform numbers `(rows, labels)`, alike."""
-    drawn = torch.empty_like(uniform)
-    for block in model.label_blocks():
-        drawn[:, block.columns] = block.prior_quantile(uniform[:, block.columns])
-    return drawn

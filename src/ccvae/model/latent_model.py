@@ -1,10 +1,10 @@
-"""CCVAE: a VAE whose latent vector holds one block for every label (Joy et al., ICLR 2021).
+"""The latent variable model of CCVAE: a VAE whose latent vector has one block for each label (Joy et al., ICLR 2021).
 
-The five distributions of the model, and nothing of files or loops:
+The five distributions of the model, and predictions from them; no files and no loops:
 
-    q(z|x)      posterior             p(z_c|y)   conditional_prior
+    q(z|x)      posterior              p(z_c|y)   conditional_prior
     q(y|z_c)    classifier             p(y)       label_prior
-    p(x|z)      likelihood
+    p(x|z)      log_likelihood
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ from ccvae.model.networks.separate import Part, SeparateEncoder
 __all__ = ["LatentModel", "evaluating", "full", "reading_once"]
 
 STYLE_DIMENSIONS = 32
-"""Dimensions of the style, where no size of the latent vector is configured."""
+"""Dimensions of the style if `latent_dim` is not configured."""
 IMAGE_SCALE = 0.1
-"""The likelihood's scale for images, which lie in [0, 1], where none is configured."""
+"""Scale of the likelihood for images, whose values are in [0, 1], if it is not configured."""
 ROWS_AT_ONCE = 64
-"""Rows encoded or decoded together outside training: small chunks are fastest, since they stay in the processor's caches."""
+"""Rows encoded or decoded together outside training. Small chunks are fastest, since they stay in the CPU cache."""
 ROWS_ON_ACCELERATOR = 2048
-"""The same on a GPU, where every chunk waits for some hundred small computations to be started."""
+"""The same on a GPU, where each chunk pays for launching about a hundred kernels."""
 
 
 class Data(Protocol):
-    """What a model must know of data: the shape of an input, and the labels with their priors."""
+    """What a model needs to know about data: the shape of an input, and the labels with their priors."""
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -59,18 +59,20 @@ class Data(Protocol):
 
 
 class LatentModel(nn.Module):
-    """Characteristic-capturing VAE.
+    """The distributions of a characteristic-capturing VAE (Joy et al., ICLR 2021), and predictions from them.
 
-    The latent vector is z = (z_c, z_s): one block z_i for each label, in order, then the style z_s. The decoder never sees a
-    label, so z_i must hold *how* label i shows. `owner` tells of each latent the column of its label, or, in the style, how
-    many labels there are.
+    The latent vector is z = (z_c, z_s): one block z_i for each label, in the labels' order, then the style z_s. The decoder
+    never sees a label, so z_i must contain *how* label i shows, and not only whether it does.
+
+    Attributes: `block_slices` has the slice of each label's block, `style` that of the style. `owner` `(latent_dim,)` has the
+    column of the label to whose block each latent belongs; in the style, the number of labels.
 
     Args:
         space: the labels, with their priors.
         input_shape: (channels, height, width) of images in [0, 1], or (features,) of vectors.
         config: sizes and choices.
-        encoder: instead of the configured one, any module from inputs to `(batch, 2 * latent_dim)`.
-        decoder: instead of the configured one, any module from `(batch, latent_dim)` to inputs' shape.
+        encoder: any module from inputs to `(batch, 2 * latent_dim)`, instead of the configured one.
+        decoder: any module from `(batch, latent_dim)` to the shape of inputs, instead of the configured one.
 
     Raises:
         ValueError: `latent_dim` is too small for the labels' blocks, or the networks cannot take the shape.
@@ -115,7 +117,7 @@ class LatentModel(nn.Module):
         """A model for the inputs and labels of a data set.
 
         Args:
-            data: what to model.
+            data: gives the shape of inputs, and the labels with their priors.
             encoder: see the class.
             decoder: see the class.
             settings: fields of `ModelConfig`.
@@ -175,7 +177,7 @@ class LatentModel(nn.Module):
         return Normal(loc, scale, validate_args=False)
 
     def classifier(self, z: Tensor) -> dict[str, Distribution]:
-        """q(y_i|z_i) of latents `(batch, latent_dim)`: by label name, distributions over `(batch,)`."""
+        """q(y_i|z_i) of latents `(batch, latent_dim)`: a distribution over `(batch,)` by label name."""
         maps = {
             column: map_
             for block in self.label_blocks()
@@ -184,9 +186,16 @@ class LatentModel(nn.Module):
         return {name: maps[column] for column, name in enumerate(self.space.names)}
 
     def label_prior(self) -> dict[str, Distribution]:
-        """p(y_i), by label name."""
+        """p(y_i) by label name."""
         priors = {column: prior for block in self.label_blocks() for column, prior in block.by_column(block.label_prior())}
         return {name: priors[column] for column, name in enumerate(self.space.names)}
+
+    def draw_labels(self, uniform: Tensor) -> Tensor:
+        """Labels y ~ p(y) from uniform numbers in (0, 1): both `(rows, labels)`."""
+        drawn = torch.empty_like(uniform)
+        for block in self.label_blocks():
+            drawn[:, block.columns] = block.prior_quantile(uniform[:, block.columns])
+        return drawn
 
     def log_likelihood(self, z: Tensor, x: Tensor) -> Tensor:
         """Log p(x|z) of inputs and latents: `(batch,)` nats."""
@@ -200,23 +209,23 @@ class LatentModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are."""
+        """Device of the parameters."""
         return next(self.parameters()).device
 
     @property
     def rows_at_once(self) -> int:
-        """Rows that are encoded or decoded together outside training."""
+        """Number of rows encoded or decoded together outside training."""
         return ROWS_AT_ONCE if self.device.type == "cpu" else ROWS_ON_ACCELERATOR
 
     def inputs(self, images: Any) -> Tensor:
-        """Inputs as the model takes them: float `(rows, *input_shape)`, on its device.
+        """Convert one or more inputs to the float tensor `(rows, *input_shape)` that the model takes, on its device.
 
         Args:
-            images: a tensor or array, one input or several; floats as the model takes them, or uint8 images from 0 to 255 with
-                channels first or last.
+            images: a tensor or array; floats in [0, 1], or uint8 images from 0 to 255, with channels first or last. Vectors are
+                floats in the units of the data.
 
         Raises:
-            ValueError: the shape is not the model's, or images leave [0, 1].
+            ValueError: the shape is not the model's, or values of images are outside [0, 1].
         """
         given = images if isinstance(images, Tensor) else torch.from_numpy(np.array(images))  # read-only or reversed ones too
         found = tuple(given.shape)
@@ -292,7 +301,7 @@ class LatentModel(nn.Module):
 
     @torch.no_grad()
     def proba_of(self, posterior: Normal) -> pd.DataFrame:
-        """q(y|x) of posteriors, of which only the labels' blocks are needed, exact, in the columns of `predict_proba`."""
+        """q(y|x) from posteriors, of which only the labels' blocks are needed, in the columns of `predict_proba`."""
         columns: dict[int, np.ndarray] = {}
         for block in self.label_blocks():
             chunks = zip(posterior.loc.split(self.rows_at_once), posterior.scale.split(self.rows_at_once), strict=True)
@@ -319,13 +328,13 @@ class LatentModel(nn.Module):
 
 
 def full(output: Tensor) -> Tensor:
-    """A network's output in single precision at least: in mixed precision only networks compute with less."""
+    """A network's output in single precision at least: only networks compute in lower precision."""
     return output.to(torch.promote_types(output.dtype, torch.float32))
 
 
 @contextmanager
 def reading_once(model: LatentModel) -> Iterator[None]:
-    """Within, a model reads the style from the input itself, whatever `neutral_style` says."""
+    """Context in which a model reads the style from the input itself, regardless of `neutral_style`."""
     before, model.neutral_style = model.neutral_style, False
     try:
         yield
@@ -335,7 +344,7 @@ def reading_once(model: LatentModel) -> Iterator[None]:
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode within, and what was before after, in every part."""
+    """Context in which a module is in evaluation mode; afterwards, every submodule has its previous mode again."""
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:

@@ -25,7 +25,6 @@ from torch.nn.functional import smooth_l1_loss
 from ccvae.distributed.shard import Shard
 from ccvae.distributions.likelihoods import sum_of_elements
 from ccvae.model.bound import style_term
-from ccvae.model.interventions import draw_labels
 from ccvae.model.label_blocks.binary import BinaryBlocks
 from ccvae.model.latent_model import LatentModel, evaluating, full
 
@@ -59,7 +58,7 @@ def intervention_loss(
     uniform = mu.new_empty(2, shard.total, labels + 1).uniform_(generator=generator)[:, shard.rows]
     spread, uniform = uniform[0, :, -1:], uniform[..., :-1]
     with torch.no_grad():
-        prior = model.conditional_prior(draw_labels(model, uniform[0]).to(mu.dtype))
+        prior = model.conditional_prior(model.draw_labels(uniform[0]).to(mu.dtype))
         drawn = prior.loc + prior.scale * noise[0] * spread
         changed = torch.cat([uniform[1] < min(0.5, LABELS_CHANGED / labels), uniform.new_zeros(len(mu), 1).bool()], 1)
         changed = changed[:, model.owner]

@@ -14,7 +14,6 @@ from ccvae.evaluation.bootstrap import mean_estimates
 from ccvae.evaluation.metrics.likelihood import log_prior
 from ccvae.evaluation.metrics.metric import LabelTable
 from ccvae.model.ccvae import CCVAE
-from ccvae.model.interventions import draw_labels
 
 __all__ = ["TABLES", "latent_usage"]
 
@@ -69,5 +68,5 @@ def latent_usage(model: CCVAE, x: Tensor, seed: int = 0) -> dict[str, Any]:
 def prior_variance(model: CCVAE, seed: int) -> Tensor:
     """Variance of p(z) `(latent_dim,)` with labels marginalized out."""
     uniform = torch.rand(PRIOR_SAMPLES, len(model.space), generator=torch.Generator().manual_seed(seed)).to(model.device)
-    prior = model.conditional_prior(draw_labels(model, uniform).to(next(model.parameters()).dtype))
+    prior = model.conditional_prior(model.draw_labels(uniform).to(next(model.parameters()).dtype))
     return prior.loc.var(0) + prior.scale.square().mean(0)

@@ -1,1 +1,1 @@
-"""What ties each kind of label to its block of latents."""
+"""Each kind of label with its block of latents: classifier, conditional prior and tilted posterior."""

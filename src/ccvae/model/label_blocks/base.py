@@ -1,16 +1,18 @@
-"""What ties a label to its block of latents: q(y|z), q(y|x), p(z|y), and the posterior tilted by an observed label.
+"""A label and its block of latents: q(y|z), q(y|x), p(z|y), and the posterior given an observed label.
 
 Everything is per label i with its own block z_i of d dimensions, x's posterior q(z_i|x) = Normal(mu, diag sigma²) and white
-noise n = (z_i − mu) / sigma. Only the classifier's logits look at z_i, so what an observed label does to the posterior,
-q(z_i|x,y_i) ∝ q(z_i|x) q(y_i|z_i), is a tilt along few directions, and every term of the bound is an integral over those:
+noise n = (z_i − mu) / sigma. The posterior given an observed label, q(z_i|x,y_i) ∝ q(z_i|x) q(y_i|z_i), is q(z_i|x) tilted
+along the few directions that the classifier's logits depend on, and every term of the bound is an integral over those
+directions:
 
-- *binary* (`ccvae.model.label_blocks.binary`): one direction, a table of points along it
-(`ccvae.distributions.tilted_normal` for labels observed,
+- *binary* (`binary`): one direction, quadrature along it (`ccvae.distributions.tilted_normal` for observed labels,
   `ccvae.distributions.logistic_normal` for missing ones);
-- *categorical* (`ccvae.model.label_blocks.categorical`): up to C − 1, a fixed set of nodes in the block;
-- *continuous* (`ccvae.model.label_blocks.continuous`): one, and all is Normal; closed form.
+- *categorical*: C − 1 directions; a lattice for up to three dimensions (`categorical_lattice`), randomised quasi-Monte Carlo
+with
+  importance weights for more (`categorical_sampled`);
+- *continuous* (`continuous`): one direction; linear-Gaussian, every expectation is analytic.
 
-Labels of one kind, value count and block size are computed side by side: `(batch, labels, …)` tensors.
+Labels with the same kind, number of values and block size are computed together, in `(batch, labels, …)` tensors.
 """
 
 from __future__ import annotations
@@ -36,13 +38,13 @@ Result = TypeVar("Result")
 
 SMALLEST_SLOPE = 1e-12
 FIRST_DISTANCE = 2.0
-"""How far from zero the conditional priors' means begin."""
+"""Initial distance of the conditional priors' means from zero."""
 
 
 def full_precision(
     method: Callable[Concatenate[Blocks, Tensor, Others], Result],
 ) -> Callable[Concatenate[Blocks, Tensor, Others], Result]:
-    """A method whose products of matrices mixed precision leaves in its inputs' precision, as it does all else here."""
+    """Decorator: compute a method in the precision of its inputs, without autocast."""
 
     @wraps(method)
     def unmixed(blocks: Blocks, first: Tensor, /, *args: Others.args, **others: Others.kwargs) -> Result:
@@ -54,13 +56,13 @@ def full_precision(
 
 @dataclass(frozen=True)
 class TiltedPosterior:
-    """What observed labels make of the posterior of their blocks, q(z_i|x,y_i); where labels are missing, it stays q(z_i|x).
+    """The posterior of blocks given observed labels, q(z_i|x,y_i); q(z_i|x) if the label is missing.
 
     Args:
         log_q_y: log q(y_i|x) of observed labels, 0 for missing ones: `(batch, labels)` nats.
-        log_ratio: E[ log p(z_i|y_i) p(y_i) / (q(y_i|z_i) q(z_i|x)) ] under it, y_i summed or integrated out where missing:
-            `(batch, labels)` nats.
-        noise: a draw z_i from it as white noise, (z_i − mu) / sigma, with pathwise gradients: `(batch, labels, d)`.
+        log_ratio: E[ log p(z_i|y_i) p(y_i) / (q(y_i|z_i) q(z_i|x)) ] under this posterior, also over y_i ~ q(y_i|z_i) if it is
+            missing: `(batch, labels)` nats.
+        noise: a draw z_i from this posterior as white noise, (z_i − mu) / sigma, with pathwise gradients: `(batch, labels, d)`.
     """
 
     log_q_y: Tensor
@@ -86,7 +88,7 @@ class LabelBlocks(nn.Module, ABC):
 
     @abstractmethod
     def classifier(self, z: Tensor) -> Sequence[Distribution]:
-        """q(y_i|z_i) of blocks `(…, labels, d)`, a distribution over `(…,)` for each label."""
+        """q(y_i|z_i) of blocks `(…, labels, d)`: a distribution over `(…,)` for each label."""
 
     @abstractmethod
     def conditional_prior(self, y: Tensor) -> Normal:
@@ -104,10 +106,10 @@ class LabelBlocks(nn.Module, ABC):
 
     @abstractmethod
     def prior_quantile(self, level: Tensor) -> Tensor:
-        """Where the distribution function of p(y_i) reaches levels in (0, 1): both `(…, labels)`."""
+        """Quantiles of p(y_i) at levels in (0, 1): both `(…, labels)`."""
 
     def by_column(self, each: Sequence[Part]) -> Iterator[tuple[int, Part]]:
-        """Pairs of a label's column and its part of what a method gave for each label."""
+        """Pairs of a label's column and its element of a sequence with one element per label."""
         return zip(self.columns.tolist(), each, strict=True)
 
     @abstractmethod
@@ -120,7 +122,7 @@ class LabelBlocks(nn.Module, ABC):
 
     @abstractmethod
     def expected_joint_ratio(self, z: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Its mean under y_i ~ q(y_i|z_i): all values enumerated, or one sample of a continuous label."""
+        """Mean of `log_joint_ratio` over y_i ~ q(y_i|z_i): all values enumerated, or one sample of a continuous label."""
 
     @abstractmethod
     def tilt(self, mu: Tensor, sigma: Tensor, y: Tensor, noise: Tensor, uniform: Tensor) -> TiltedPosterior:
@@ -128,29 +130,28 @@ class LabelBlocks(nn.Module, ABC):
 
         Args:
             mu: means of q(z_i|x), `(batch, labels, d)`.
-            sigma: its standard deviations, alike.
+            sigma: standard deviations of q(z_i|x), `(batch, labels, d)`.
             y: labels `(batch, labels)`, NaN where missing.
             noise: standard Normal numbers `(batch, labels, d)`, for the draw.
             uniform: numbers in (0, 1), `(batch, labels)`, for the draw.
         """
 
     def forward(self, mu: Tensor, sigma: Tensor, y: Tensor, noise: Tensor, uniform: Tensor) -> TiltedPosterior:
-        """See `tilt`; as the module's call, so that it can be compiled as modules are."""
+        """See `tilt`. It is the module's call so that `torch.compile` can compile it."""
         return self.tilt(mu, sigma, y, noise, uniform)
 
     @abstractmethod
     def predict(self, mu: Tensor, sigma: Tensor) -> Tensor:
-        """q(y_i|x), exact: probabilities `(batch, labels, values)`, or a continuous label's mean and standard deviation."""
+        """q(y_i|x): probabilities `(batch, labels, values)`, or a continuous label's mean and standard deviation."""
 
     @abstractmethod
     def toward(self, y: Tensor) -> Tensor:
-        """Direction `(…, labels, d)` of z_i in which the classifier says y_i more strongly."""
+        """Direction `(…, labels, d)` of z_i in which q(y_i|z_i) grows."""
 
     def quantile(self, y: Tensor, strength: Tensor | float) -> Tensor:
-        """The most typical block at which the label shows as strongly as at a quantile of p(z_i|y_i).
+        """The block whose projection is a quantile of p(z_i|y_i), along the direction in which q(y_i|z_i) grows.
 
-        Along the direction in which the classifier says y_i, p(z_i|y_i) is one-dimensional; this is its quantile there, and the
-        conditional mean in all other directions. 0.5 is the typical case, above it y_i shows more.
+        In all other directions it is the conditional mean. 0.5 is the typical case; above it, y_i shows more strongly.
 
         Args:
             y: observed labels `(…, labels)`.
@@ -165,7 +166,7 @@ class LabelBlocks(nn.Module, ABC):
 
 
 class DiscreteBlocks(LabelBlocks, ABC):
-    """Blocks of labels with finitely many values, each with a Normal of its own as p(z_i|y_i)."""
+    """Blocks of labels with finitely many values; p(z_i|y_i) is a diagonal Normal for each value."""
 
     log_prior: Tensor
 
@@ -181,7 +182,7 @@ class DiscreteBlocks(LabelBlocks, ABC):
         return positive(self.prior_raw_scale)
 
     def conditional_prior(self, y: Tensor) -> Normal:
-        """p(z_i|y_i); a probability between 0 and 1 of a binary label counts as its nearer value."""
+        """p(z_i|y_i); a soft binary label (a probability) is rounded to the nearer value."""
         labels = torch.arange(y.shape[-1], device=y.device).expand_as(y)
         value = (y + 0.5).floor().long()
         return Normal(self.prior_loc[labels, value], self.prior_scale[labels, value], validate_args=False)
@@ -191,7 +192,7 @@ class DiscreteBlocks(LabelBlocks, ABC):
         return (self.log_prior.exp()[..., None] * self.prior_loc).sum(1)
 
     def prior_quantile(self, level: Tensor) -> Tensor:
-        """Quantiles of p(y_i): values' numbers."""
+        """Quantiles of p(y_i): numbers of values."""
         below = self.log_prior.exp().cumsum(-1)[:, :-1]
         return (level[..., None] > below).sum(-1).to(level.dtype)
 
@@ -203,14 +204,14 @@ class DiscreteBlocks(LabelBlocks, ABC):
 
     @abstractmethod
     def weights(self, y: Tensor) -> Tensor:
-        """How much each value is observed: `(batch, labels, values)`, rows sum to 1; missing rows are arbitrary."""
+        """Probability of each value as observed, `(batch, labels, values)`: one-hot unless soft; arbitrary if missing."""
 
     def log_joint_ratio(self, z: Tensor, y: Tensor) -> Tensor:
         """Log p(z_i|y_i) p(y_i) / q(y_i|z_i)."""
         return (self.weights(y) * self.value_log_ratios(z)).sum(-1)
 
     def expected_joint_ratio(self, z: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Its mean under q(y_i|z_i), by enumeration."""
+        """Mean of `log_joint_ratio` over y_i ~ q(y_i|z_i), by enumeration."""
         return (self.value_log_classifiers(z).exp() * self.value_log_ratios(z)).sum(-1)
 
     @abstractmethod

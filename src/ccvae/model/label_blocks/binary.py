@@ -1,4 +1,4 @@
-"""Blocks of binary labels: everything along the one direction that the classifier sees."""
+"""Blocks of binary labels: every integral is along the one direction that the classifier depends on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ __all__ = ["BinaryBlocks"]
 class BinaryBlocks(DiscreteBlocks):
     """Blocks of binary labels: q(y_i|z_i) = Bernoulli(sigmoid(w·z_i + b)).
 
-    A label between 0 and 1 is the probability of 1 (annotators who disagree): its bound is the average of both values' bounds.
+    A soft label between 0 and 1 is the probability of 1 (for annotators who disagree). Its bound is the average of the bounds
+    of both values, with that probability.
 
     Args:
         columns: the labels' columns.
@@ -47,7 +48,7 @@ class BinaryBlocks(DiscreteBlocks):
         return [Bernoulli(logits=logits, validate_args=False) for logits in self.logits(z).unbind(-1)]
 
     def log_classifier(self, z: Tensor, y: Tensor) -> Tensor:
-        """Log q(y_i|z_i), averaged over both values where y_i is a probability."""
+        """Log q(y_i|z_i), averaged over both values if y_i is soft."""
         s = self.logits(z)
         return logsigmoid(s) - (1 - y) * s
 
@@ -69,17 +70,18 @@ class BinaryBlocks(DiscreteBlocks):
         return self.weight * torch.where(y >= 0.5, 1.0, -1.0).to(self.weight.dtype)[..., None]
 
     def weights(self, y: Tensor) -> Tensor:
-        """How much each value is observed."""
+        """Probability of each value as observed."""
         present = y.nan_to_num()
         return torch.stack([1 - present, present], -1)
 
     def section(self, mu: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The logit under q(z_i|x) as beta + alpha e, e ~ Normal(0, 1): alpha and beta `(batch, labels)`, and the unit vectors
-        `(d, batch, labels)` along which e lies in white noise.
+        """The logit under q(z_i|x) as beta + alpha e with e ~ Normal(0, 1).
+
+        Returns alpha and beta, `(batch, labels)`, and the unit vectors of e in white noise, `(d, batch, labels)`.
 
         Args:
             mu: means of q(z_i|x), `(d, batch, labels)`.
-            sigma: its standard deviations, alike.
+            sigma: standard deviations of q(z_i|x), same shape.
         """
         weight = self.weight.T[:, None]
         along = weight * sigma
@@ -93,11 +95,11 @@ class BinaryBlocks(DiscreteBlocks):
 
     @full_precision
     def tilt(self, mu: Tensor, sigma: Tensor, y: Tensor, noise: Tensor, uniform: Tensor) -> TiltedPosterior:
-        """q(z_i|x,y_i): tilted Normals along the classifier's direction, white noise across it.
+        """q(z_i|x,y_i): a tilted Normal along the classifier's direction, white noise in all other directions.
 
-        Of a missing label both values count, each weighed by the classifier, and q(z_i|x) stays what it is.
+        If the label is missing, both values count with the classifier's weights, and the posterior is q(z_i|x).
 
-        Inside, tensors are (values,) (d,) batch, labels: sums over the first, small dimensions are fast.
+        Tensors inside have shape `([values,] [d,] batch, labels)`: sums over small leading dimensions are fast.
         """
         mu, sigma, noise = (dimensions_first(part) for part in (mu, sigma, noise))
         alpha, beta, along = self.section(mu, sigma)
@@ -116,11 +118,11 @@ class BinaryBlocks(DiscreteBlocks):
         )
 
     def given_labels(self, alpha: Tensor, beta: Tensor, y: Tensor, uniform: Tensor) -> GivenLabels:
-        """What observed labels say of e; of missing ones, zeros."""
+        """Terms of observed labels; zeros for missing ones."""
         share = torch.stack([1 - y, y]).nan_to_num()
-        drawn_from = torch.stack([uniform >= y, uniform < y])  # the value, which only soft labels leave open
+        drawn_from = torch.stack([uniform >= y, uniform < y])  # the value to draw from, which is random for soft labels only
         level = torch.where(drawn_from, torch.stack([(1 - uniform) / (1 - y), uniform / y]), 0.5)
-        # the tilt by value 0 is that by value 1 with e reversed, at −beta
+        # the tilt by value 0 is the tilt by value 1 at −beta, with e reversed
         sign = torch.arange(-1, 2, 2, dtype=beta.dtype, device=beta.device)[:, None, None]
         found = found_where(share > 0, 5, tilted_normal, alpha.expand_as(share), sign * beta, level)
         log_mass, mean, square, log_sigmoid, e = found
@@ -132,20 +134,20 @@ class BinaryBlocks(DiscreteBlocks):
         )
 
     def log_joint(self, mu: Tensor, sigma: Tensor, along: Tensor, mass: Tensor, mean: Tensor, square: Tensor) -> Tensor:
-        """E[log p(z_i|y_i) p(y_i)] but for d/2 · log 2 pi, over both values, `(batch, labels)` nats.
+        """E[log p(z_i|y_i) p(y_i)] over both values, without the constant d/2 · log 2 pi: `(batch, labels)` nats.
 
         Args:
             mu: means of q(z_i|x), `(d, batch, labels)`.
-            sigma: its standard deviations, alike.
+            sigma: standard deviations of q(z_i|x), same shape.
             along: the unit vectors of e.
-            mass: how much each value counts, `(2, batch, labels)`.
-            mean: E[e] under it, times its mass.
-            square: E[e²] likewise.
+            mass: weight of each value, `(2, batch, labels)`.
+            mean: E[e] given each value, times its mass.
+            square: E[e²] given each value, times its mass.
         """
         loc, scale = (parameter.permute(1, 2, 0)[:, :, None] for parameter in (self.prior_loc, self.prior_scale))
         offset, spread = (mu - loc) / scale, sigma / scale
         slope = spread * along
-        # in all, sum over dimensions of (offset + spread n)², n white noise but for its part e along the unit vector
+        # the expected sum over dimensions of (offset + spread n)², where n is white noise with e along the unit vector
         distance = (
             mass * (offset.square() + spread.square()).sum(1)
             + 2 * mean * (offset * slope).sum(1)
@@ -156,14 +158,14 @@ class BinaryBlocks(DiscreteBlocks):
 
 
 class GivenLabels(NamedTuple):
-    """What observed labels say of e."""
+    """Terms of observed labels, from the distribution of e given the label."""
 
-    moments: Tensor  # of both values, weighed by how much each is observed: mass, E[e] and E[e²], (3, 2, batch, labels)
+    moments: Tensor  # mass, E[e] and E[e²] of both values, times their probability as observed: (3, 2, batch, labels)
     log_q_y: Tensor  # log q(y|x), (batch, labels)
-    surprise: Tensor  # E[−log q(y|z)], alike
-    drawn: Tensor  # e, alike
+    surprise: Tensor  # E[−log q(y|z)], (batch, labels)
+    drawn: Tensor  # a draw of e, (batch, labels)
 
 
 def dimensions_first(blocks: Tensor) -> Tensor:
-    """Blocks `(batch, labels, d)` as `(d, batch, labels)`, and so in memory."""
+    """Blocks `(batch, labels, d)` as a contiguous `(d, batch, labels)` tensor."""
     return blocks.movedim(-1, 0).contiguous()

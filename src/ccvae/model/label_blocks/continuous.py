@@ -1,4 +1,4 @@
-"""Blocks of continuous labels: all is Normal, in closed form."""
+"""Blocks of continuous labels: linear-Gaussian, every expectation is analytic."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOG_TWO_PI = math.log(2 * math.pi)
 class ContinuousBlocks(LabelBlocks):
     """Blocks of continuous labels: q(y_i|z_i) = Normal(w·z_i + b, tau²), p(z_i|y_i) with a mean affine in y_i.
 
-    Inside, labels are standardised by the mean and scale of their prior; log densities are of the label in its own units.
+    Labels are standardised by the mean and scale of their prior; log densities are of the label in its own units.
 
     Args:
         columns: the labels' columns.
@@ -56,7 +56,7 @@ class ContinuousBlocks(LabelBlocks):
         return positive(self.prior_raw_scale)
 
     def standardised(self, y: Tensor) -> Tensor:
-        """Labels less the mean of p(y_i), over its scale."""
+        """Labels minus the mean of p(y_i), divided by its scale."""
         return (y - self.prior_mean) / self.prior_deviation
 
     def centre(self, z: Tensor) -> Tensor:
@@ -81,7 +81,7 @@ class ContinuousBlocks(LabelBlocks):
         return log_conditional_prior + log_prior - self.log_classifier(z, y)
 
     def expected_joint_ratio(self, z: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Its mean under q(y_i|z_i), estimated by one pathwise sample."""
+        """Mean of `log_joint_ratio` over y_i ~ q(y_i|z_i), estimated from one reparameterised sample."""
         centre = self.centre(z)
         drawn = centre + self.tau * torch.empty_like(centre).normal_(generator=generator)
         return self.log_joint_ratio(z, self.prior_mean + self.prior_deviation * drawn)
@@ -106,7 +106,7 @@ class ContinuousBlocks(LabelBlocks):
         return self.prior_loc
 
     def toward(self, y: Tensor) -> Tensor:
-        """w, away from the mean of p(y_i): stronger is further out."""
+        """±w, away from the mean of p(y_i): a stronger label is further out."""
         return self.weight * torch.where(y >= self.prior_mean, 1.0, -1.0).to(self.weight.dtype)[..., None]
 
     def predict(self, mu: Tensor, sigma: Tensor) -> Tensor:
@@ -124,10 +124,10 @@ class ContinuousBlocks(LabelBlocks):
         along = along / alpha[..., None]
         beta = self.centre(mu)
         total = alpha**2 + tau**2  # variance of y given x
-        # mean and variance of e given y; Normal(0, 1) where y is missing
+        # mean and variance of e given y; Normal(0, 1) if y is missing
         mean = torch.where(observed, alpha * (y - beta) / total, 0)
         variance = torch.where(observed, tau**2 / total, 1)
-        # y as (mean, dependence on e, own variance): a known number, or beta + alpha e + tau eta
+        # y is either a known number or beta + alpha e + tau eta: its mean, slope in e, and own variance
         y_mean = torch.where(observed, y, beta)
         y_slope = torch.where(observed, 0, alpha)
         y_variance = torch.where(observed, 0, tau**2)

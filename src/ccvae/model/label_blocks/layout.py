@@ -1,4 +1,4 @@
-"""Which dimensions of the latent vector are whose: one block for each label, in order; the style comes after them."""
+"""Layout of the latent vector: one block for each label, in order, then the style."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ __all__ = ["block_slices", "build_blocks"]
 
 
 def block_slices(space: LabelSpace, config: ModelConfig) -> list[slice]:
-    """Where in the latent vector each label's block lies."""
+    """Slices of the labels' blocks in the latent vector.
+
+    Raises:
+        ValueError: a name in `block_dim` is no label, or `latent_dim` is too small for the blocks.
+    """
     sizes = config.block_dim if isinstance(config.block_dim, Mapping) else dict.fromkeys(space.names, config.block_dim)
     for name in sizes:
         space.index(name)
@@ -30,13 +34,13 @@ def block_slices(space: LabelSpace, config: ModelConfig) -> list[slice]:
     if 0 < config.latent_dim < start:
         raise ValueError(
             f"latent_dim: the blocks of {len(space)} labels need {start} dimensions (and the style some more), "
-            f"found {config.latent_dim}; raise latent_dim (0 finds a size by itself), or lower block_dim"
+            f"found {config.latent_dim}; raise latent_dim (0 chooses it), or lower block_dim"
         )
     return slices
 
 
 def build_blocks(space: LabelSpace, slices: list[slice]) -> list[LabelBlocks]:
-    """Label blocks, those of one kind, value count and size together."""
+    """Label blocks: one module for all labels with the same kind, number of values and block size."""
     groups: dict[tuple[str, int, int], list[int]] = {}
     for column, label in enumerate(space):
         values = 0 if isinstance(label, Continuous) else len(label.values)
