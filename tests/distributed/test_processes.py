@@ -143,6 +143,16 @@ def test_torchrun_with_uneven_shares_and_missing_labels(tmp_path, monkeypatch):
     assert_same_weights(tmp_path / "one", tmp_path / "two", 1e-5)
 
 
+def test_two_processes_train_attentive_networks_as_one(tmp_path):
+    """Attention, painting, and a style that is read in a second pass."""
+    attentive = ["--model.network", "attentive", "--training.few_labels", "false"]
+    arguments = [*FACES, *attentive, *EXACT]
+    process = started([*arguments, *TWO, "--out", str(tmp_path / "two")], tmp_path / "log")
+    assert main([*arguments, "--out", str(tmp_path / "one")]) == 0
+    assert process.wait(120) == 0, (tmp_path / "log").read_text()
+    assert_same_weights(tmp_path / "one", tmp_path / "two", 1e-5)
+
+
 def test_interrupted_processes_agree(tmp_path):
     """Only the second one hears Ctrl-C; the first keeps everything and says so."""
     run, log = tmp_path / "run", tmp_path / "log"
