@@ -50,6 +50,8 @@ MEASURES = {
     "variant in other blocks": "characteristics.reading.mean.others",
     "variant by chance": "characteristics.reading.mean.chance",
     "transfer recognised": "characteristics.transfers.mean.recognised",
+    "… of visible pairs": "characteristics.transfers.mean.visible.recognised",
+    "… colour of visible pairs": "characteristics.transfers.mean.visible.color",
     "… paintable": "characteristics.transfers.mean.reconstruction",
     **{f"transfer, {label}": f"characteristics.transfers.labels.{label}.recognised" for label in LABELS},
 }
