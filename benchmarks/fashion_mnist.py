@@ -3,7 +3,7 @@
     python benchmarks/fashion_mnist.py           # writes benchmarks/results/fashion_mnist.md
 
 The CCVAE sees all 55,000 training pictures, 550 of them with their class; a supervised network sees the 550 alone. It has the
-same encoder and classifier, and is trained with the same optimiser, weight decay, dropout, steps and labelled pictures a batch.
+same encoder and classifier, and is trained with the same optimizer, weight decay, dropout, steps and labelled pictures a batch.
 Both are tested on the 10,000 test pictures. No interventions are rehearsed, from which only the decoder would learn.
 """
 

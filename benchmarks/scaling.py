@@ -1,11 +1,11 @@
-"""How training scales from one process to two, one thread each, and what they must say to each other.
+"""How training scales from one process to two, with one thread each, and how much they communicate.
 
     python benchmarks/scaling.py               # about 12 minutes on two cores; writes benchmarks/results/scaling.md
 
-The default model and the bound alone, on random pixels, 16 binary labels, half of the rows without any. One process, two that
-share the same batch, and two with twice the batch take turns; the median step of each run is taken, and the median and the
-least over rounds. Then how long gloo takes to sum a tensor as large as all gradients over two processes, and how many
-operations an image is.
+The default model with the bound alone, on random pixels with 16 binary labels; half of the rows have no label. One process,
+two processes with the same batch, and two with twice the batch run in turn. Of each run the median step is kept, and of all
+rounds the median and the minimum. Two more measurements: the time gloo takes to sum a tensor as large as all gradients over
+two processes, and the number of operations per image.
 """
 
 import argparse
@@ -40,17 +40,17 @@ KINDS = ((statistics.median, "step"), (min, "step"), (statistics.median, "proces
 
 
 class Clock(lightning.Callback):
-    """When every step ended, by the clock and in the processor's time."""
+    """Records when each step ended, in wall-clock time and CPU time."""
 
     def __init__(self) -> None:
         self.ends: list[tuple[float, float]] = []
 
     def on_train_batch_end(self, *_: object) -> None:
-        """Note it."""
+        """Record the end of a step."""
         self.ends.append((time.perf_counter(), time.process_time()))
 
     def medians(self) -> dict[str, float]:
-        """Seconds and processor seconds of a step, without the first few."""
+        """Wall-clock and CPU seconds of a step, without the first few steps."""
         seconds, processor = np.median(np.diff(self.ends, axis=0)[WARM_UP:], axis=0).tolist()
         return {"step": seconds, "processor": processor}
 
@@ -64,7 +64,7 @@ def pixels(size: int, rows: int) -> Dataset:
 
 
 def measured(size: int, batch: int, processes: int) -> dict[str, float]:
-    """A step's seconds, and those of a sum of all gradients over all processes; run in each of them."""
+    """Seconds of a step, and of a sum of all gradients over all processes; runs in each of them."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     data = pixels(size, batch * STEPS)
@@ -89,7 +89,7 @@ def measured(size: int, batch: int, processes: int) -> dict[str, float]:
 
 
 def run(size: int, batch: int, processes: int) -> dict[str, float]:
-    """What `measured` found in processes of its own."""
+    """Results of `measured` in separate processes."""
     command = [sys.executable, __file__, "--measure", str(size), str(batch), str(processes)]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)
     if done.returncode:
@@ -99,7 +99,7 @@ def run(size: int, batch: int, processes: int) -> dict[str, float]:
 
 
 def counted(size: int) -> dict[str, float]:
-    """What does not depend on the clock: bytes that a process gives to the others each step, and operations an image."""
+    """Counts: bytes that a process sends to the others in each step, and operations per image."""
     data = pixels(size, 64)
     model = CCVAE.for_data(data)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -177,14 +177,14 @@ precision.
 
 {table(speed_head, speeds)}
 
-A step's time by the clock, as the median of {rounds} rounds and the least of them, and the processor's time that a process
-spends on it. Gains are images a second, times those of one process: by medians, by least times, and by processor's time, which
-is what two processors of their own would give if neither ever waited. Where other work shares cores, processes that wait for
-each other at every step suffer from it most, and the first gain tells more of that work than of this package.
+Wall-clock time of a step, as the median and the minimum of {rounds} rounds, and the CPU time that a process spends on it.
+Gains are images per second relative to one process: by medians, by minima, and by CPU time, which is the gain of two cores
+that never wait. Where other work shares the cores, processes that wait for each other at every step are slowed down most, and
+the first gain says more about that work than about this package.
 
-What a process gives to the others each step, by count; the time that gloo takes to sum the gradients over two processes; and
-operations of an image in a step, forward and backward, counted in matrix products and convolutions (a multiplication and an
-addition are two).
+Bytes that a process sends to the others in each step, counted; the time gloo takes to sum the gradients over two processes;
+and operations per image in a step, forward and backward, counted in matrix products and convolutions (a multiplication and an
+addition are two operations).
 
 {table(size_head, sizes)}"""
     RESULTS.write_text(page + "\n", encoding="utf-8")

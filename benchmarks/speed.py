@@ -3,10 +3,10 @@
     python benchmarks/speed.py [--device cpu|cuda] [--threads 2] [--rounds 7] [--quick]
     # 7 to 15 minutes on one core; writes benchmarks/results/speed-<device>.md, and a plot of how the cost of a step grows
 
-In every section ways take turns; of a round's two times the ratio is taken, and of the rounds' ratios the median. Other work on
-the machine slows all of them down alike, and least processor time is what it disturbs least.
+In every section the variants run in turn; the ratio of their times is taken in each round, and the median of these ratios is
+shown. Other work on the machine slows down all variants; the minimum of CPU times is disturbed least.
 
-The *floor* of a step is the same encoder and decoder with the mean of the output as loss: forward, backward, optimiser. The
+The *floor* of a step is the same encoder and decoder with the mean of the output as loss: forward, backward, optimizer. The
 *public way* is the paper's objective for labelled rows as one writes it down: the encoder run twice, 100 samples of the whole
 label vector, distributions over images, images with channels first, torch's own layers and Adam.
 """
@@ -76,7 +76,7 @@ class Clock:
         self.device, self.rounds, self.repeats = device, rounds, STEPS_AT_ONCE[device]
 
     def seconds(self, arm: Arm) -> tuple[float, float]:
-        """Seconds of one run, by the clock and of the processor."""
+        """Wall-clock and CPU seconds of one run."""
         self.wait()
         clock, processor = time.perf_counter(), time.process_time()
         for _ in range(self.repeats):
@@ -98,7 +98,7 @@ class Clock:
 
 
 def peak(case: Case, device: str, kind: str) -> float:
-    """Megabytes of memory that two steps need beyond what was there, on a processor measured in a process of its own."""
+    """Megabytes that two steps allocate beyond what was there; on a CPU measured in a separate process."""
     step = {
         "floor": lambda: floor_step(case, device),
         "ours": lambda: our_step(case, device, "mixed"),
@@ -124,7 +124,7 @@ def resident(which: str) -> float:
 
 
 def ratio(slow: np.ndarray, fast: np.ndarray) -> list[str]:
-    """Median of the rounds' ratios by the clock, likewise of processor time, and that of least processor times."""
+    """Medians over rounds of the ratios of wall-clock times and of CPU times, and the ratio of the minimum CPU times."""
     by_clock, by_processor = np.median(slow / fast, 0)
     return [f"{by_clock:.2f}", f"{by_processor:.2f}", f"{slow[:, 1].min() / fast[:, 1].min():.2f}"]
 
@@ -289,7 +289,7 @@ def loading_section(clock: Clock, case: Case) -> Iterator[str]:
     yield f"## Feeding: a batch from a memory map of bytes, {case.size}×{case.size}\n"
     head = ["rows of data", "ms", "processor ms", f"a step of `{case.network}` takes times as long", "processor"]
     yield from table(head, [[rows, *milliseconds(found), *ratio(step, found)[:2]] for rows, found in times.items()])
-    yield "The expected order is constant: a batch is so many rows, wherever they lie.\n"
+    yield "The expected order is constant: a batch has the same number of rows, wherever they are stored.\n"
 
 
 def memory_section(device: str, cases: list[Case]) -> Iterator[str]:
@@ -308,7 +308,7 @@ def memory_section(device: str, cases: list[Case]) -> Iterator[str]:
 
 
 def least_seconds(case: Case, way: str) -> float:
-    """Least processor time of a few steps, in a process of its own."""
+    """Minimum CPU time of a few steps, in a separate process."""
     torch.set_num_threads(1)
     if way == "ours, kept" and not keep_memory():
         return math.nan

@@ -6,7 +6,7 @@
 rehearsed. The paper's estimator trains with several learning rates and batch sizes, of which the best bound and the best
 accuracy are the goals, whichever training had them. The exact one has one rate and batch size, and gets parts of the same
 epochs, each a training of its own with its schedule fitted in. All are tested on 2,000 other faces by the exact bound and by
-exact q(y|x), from one seed. Times are of training alone, those of the paper's estimator of the quickest of its trainings.
+exact q(y|x), from one seed. Times are of training alone, those of the paper's estimator are those of its fastest training.
 """
 
 import argparse
@@ -47,7 +47,7 @@ class Clock(Callback):
 
 
 def trained(data: Dataset, estimator: str, epochs: int, rate: float, batch: int) -> list[float]:
-    """Seconds by the clock and of the processor, mean label accuracy, and exact bound a face on the test split."""
+    """Wall-clock and CPU seconds, mean label accuracy, and exact bound per face on the test split."""
     torch.manual_seed(0)
     model = CCVAE.for_data(data, latent_dim=45, block_dim=1, scale=1.0)
     clock = Clock()
@@ -67,7 +67,7 @@ def row(name: str, epochs: int, rate: float, batch: int, result: list[float]) ->
 
 
 def reached(what: str, exact: dict[int, list[float]], goal: list[float], places: list[int]) -> str:
-    """After which share of the time the exact estimator is as good."""
+    """Fraction of the time after which the exact estimator is as good."""
     for epochs, result in exact.items():
         if all(result[place] >= goal[place] for place in places):
             share = f"{result[0] / goal[0]:.2f} of the time, {result[1] / goal[1]:.2f} of the processor's"

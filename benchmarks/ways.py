@@ -86,7 +86,7 @@ def compiled_step(case: Case, device: str) -> Arm:
 
 
 def trained(model: CCVAE) -> Callable[[Callable[[], Tensor], bool], None]:
-    """A step with training's optimiser."""
+    """A step with the optimizer of training."""
     optimizer, schedule = build_optimizer(model, TrainConfig(learning_rate=1e-4), 1_000_000, decayed_parameters(model))
 
     def step(loss: Callable[[], Tensor], mixed: bool) -> None:

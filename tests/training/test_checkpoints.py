@@ -14,6 +14,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from ccvae.cli.main import main
 from ccvae.model.ccvae import CCVAE, load
 from ccvae.storage import atomic
 from ccvae.training import trainer as trainers
@@ -277,6 +278,60 @@ def with_hash(content):
     import hashlib
 
     return content + MARK + hashlib.sha256(content).hexdigest().encode()
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "checkpoints/teacher-1"])
+def test_a_linked_folder_is_refused(run, data, name):
+    """Its checkpoints would replace those of another run."""
+    other = Path(shutil.copytree(run / "checkpoints", run.parent / "other"))
+    if name == "checkpoints":
+        shutil.rmtree(run / name)
+    (run / name).symlink_to(other, target_is_directory=True)
+    before = outside(run)
+    with pytest.raises(ValueError, match=rf"{name} is a link to .*other"):
+        resumed(run, data)
+    assert outside(run) == before
+
+
+@pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt", "metrics.csv"])
+def test_a_linked_file_is_replaced_and_not_followed(run, data, name):
+    path = run / name if name == "metrics.csv" else run / "checkpoints" / name
+    path.replace(run.parent / name)
+    path.symlink_to(run.parent / name)
+    before = outside(run)
+    resumed(run, data)
+    assert outside(run) == before
+
+
+def test_a_table_of_other_columns_is_refused(run, data):
+    (run / "metrics.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match=r"metrics\.csv: expected the columns epoch and step, found a; b"):
+        resumed(run, data)
+
+
+def test_the_command_line_refuses_a_hostile_checkpoint(tmp_path, capsys):
+    """One message, exit code 2, and nothing is changed."""
+    words = [
+        "train",
+        "digits",
+        "--out",
+        str(tmp_path / "run"),
+        "--figures",
+        "false",
+        "--training.epochs",
+        "1",
+        "--model.width",
+        "1",
+    ]
+    assert main(words) == 0
+    changed(tmp_path / "run", lambda checkpoint: checkpoint["callbacks"]["Checkpoints"].update(best_model_path="/etc"))
+    kept = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*.ckpt")}
+    capsys.readouterr()
+    assert main([*words, "--resume"]) == 2
+    said = capsys.readouterr().err
+    assert "callbacks.Checkpoints: expected 1 entries" in said
+    assert "Traceback" not in said
+    assert kept == {path: path.read_bytes() for path in (tmp_path / "run").rglob("*.ckpt")}
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x05\x06" + b"\0" * 18, pickle.dumps({"epoch": 1}), b"\0" * 5000])

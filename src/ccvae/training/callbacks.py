@@ -14,6 +14,7 @@ import pandas as pd
 from lightning.pytorch.callbacks import Callback, Checkpoint, TQDMProgressBar
 from tqdm import tqdm
 
+from ccvae.labels.cells import first_few
 from ccvae.storage.atomic import writing
 from ccvae.training.checkpoint_files import BEST, LAST
 
@@ -61,6 +62,10 @@ class MetricsTable(Callback):
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name}
         row = pd.DataFrame([{"epoch": trainer.current_epoch + 1, "step": trainer.global_step, **metrics}])
         known = pd.read_csv(self.path) if self.path.exists() else row.iloc[:0]
+        if not {"epoch", "step"} <= set(known.columns):
+            raise ValueError(
+                f"{self.path}: expected the columns epoch and step, found {first_few(list(known.columns))}; delete it"
+            )
         earlier = known[known["epoch"] < row["epoch"][0]]
         with writing(self.path) as path:
             (pd.concat([earlier, row]) if len(earlier) else row).to_csv(path, index=False)

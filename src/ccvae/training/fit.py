@@ -136,11 +136,17 @@ def check_resumption(folder: Path | None) -> None:
     """Log it if there is no checkpoint to resume from, as after a training that was killed before its first one.
 
     Raises:
-        ValueError: there is no folder, or it has trained weights that starting at the beginning would replace.
+        ValueError: there is no folder; or it has trained weights that starting at the beginning would replace; or its
+            checkpoints are a link to another place, where a stranger's run folder would have files replaced.
     """
     if folder is None:
         raise ValueError("resume: there is no run folder to resume from; give out")
     kept = folder / "checkpoints"
+    for path in (kept, *kept.glob("teacher-*")):
+        if path.is_symlink():
+            raise ValueError(
+                f"resume: {path} is a link to {path.resolve()}; put the folder itself there, so that nothing else changes"
+            )
     if any((kept / name).exists() for name in (LAST, PREVIOUS)) or few_labels.begun(kept):
         return
     if (folder / WEIGHTS).exists():
