@@ -130,6 +130,9 @@ class TrainConfig:
         teacher_width: channels of a teacher's first convolution, or units of its hidden layers divided by eight.
         teacher_dropout: probability with which a teacher's last features are dropped in training.
         teacher_weight_decay: weight decay of a teacher's weights.
+        taught_labelled_share: `labelled_share` once teachers have labelled the other rows; with a larger one, the few labelled
+            rows are repeated until they are memorized.
+        taught_weight_decay: `weight_decay` of the model that is taught.
         flip: mirror every second training image, left to right. None mirrors if labels are few and the reader of the data
             says that mirrored images have the same labels (faces and clothes do, digits and organs do not).
         shift: move training images by up to this number of pixels each way.
@@ -170,6 +173,8 @@ class TrainConfig:
     teacher_width: int = 24
     teacher_dropout: float = 0.8
     teacher_weight_decay: float = 0.5
+    taught_labelled_share: float = 0.1
+    taught_weight_decay: float = 0.5
     flip: bool | None = None
     shift: int = 0
     color: float = 0.0
@@ -205,6 +210,8 @@ class TrainConfig:
             check_whole(name, getattr(self, name), least=least)
         check_range("teacher_dropout", self.teacher_dropout, least=0, below=1)
         check_range("teacher_weight_decay", self.teacher_weight_decay, least=0)
+        check_range("taught_labelled_share", self.taught_labelled_share, above=0, most=1)
+        check_range("taught_weight_decay", self.taught_weight_decay, least=0)
         check_range("color", self.color, least=0, most=1)
         for name in ("weight_decay", "gradient_clip", "kl_weight"):
             check_range(name, getattr(self, name), least=0)

@@ -48,11 +48,27 @@ def same(first, second):
 def test_labels_choose_the_recipe(data, few):
     assert few_labels.recipe_for(TrainConfig(), data) is None, "half of the cells are observed"
     recipe = few_labels.recipe_for(TrainConfig(), few)
-    assert recipe == few_labels.Recipe(recipe.labelled, 2, 2000, 50, 24, 0.8, 0.5, flip=False)
+    assert recipe == few_labels.Recipe(recipe.labelled, 2, 2000, 50, 24, 0.8, 0.5, False, 0.1, 0.5, 1)
     assert recipe.labelled == (~np.isnan(few.labels[few.splits["train"]])).any(1).sum()
     assert few_labels.recipe_for(TrainConfig(few_labels=False), few) is None
     assert few_labels.recipe_for(TrainConfig(teachers=0), few) is None
     assert few_labels.recipe_for(TrainConfig(few_labels=True), data) is not None
+
+
+@pytest.mark.parametrize(
+    ("settings", "share", "passes"),
+    [({}, 0.1, 2), ({"labelled_share": None}, None, 1), ({"labelled_share": 0.05}, 0.05, 1), ({"batch_size": 4}, None, 2)],
+)
+def test_a_taught_model_sees_fewer_labelled_rows_in_as_many_steps(settings, share, passes):
+    data = arrays(np.zeros((2000, 3), np.float32), {"on": [0, 1] * 1000}, validation=0, test=0).hide(100)
+    config = TrainConfig(**settings)
+    recipe = few_labels.recipe_for(config, data)
+    assert (recipe.taught_labelled_share, recipe.taught_passes) == (share, passes)
+    taught = few_labels.taught_config(config, recipe)
+    assert (taught.labelled_share, taught.weight_decay) == (share, 0.5)
+    shares = (config.labelled_share, recipe.taught_labelled_share)
+    before, after = (Batches(data, config.batch_size, labelled_share=each) for each in shares)
+    assert recipe.taught_passes == round(len(before) / len(after))
 
 
 @pytest.mark.parametrize(

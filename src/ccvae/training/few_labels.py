@@ -43,7 +43,17 @@ from ccvae.training.checkpoint_files import LAST, PREVIOUS
 from ccvae.training.module import mixed_seed
 from ccvae.training.stage import Stage
 
-__all__ = ["Recipe", "augmentation_for", "begun", "labels_are_few", "recipe_for", "teach", "teacher", "trained_teacher"]
+__all__ = [
+    "Recipe",
+    "augmentation_for",
+    "begun",
+    "labels_are_few",
+    "recipe_for",
+    "taught_config",
+    "teach",
+    "teacher",
+    "trained_teacher",
+]
 
 FEW = 0.25
 """Labels are few where fewer than this share of the training split's cells are observed."""
@@ -75,6 +85,9 @@ class Recipe:
         dropout: of a teacher's last features.
         weight_decay: of a teacher's weights.
         flip: whether teachers and CCVAE see mirrored images.
+        taught_labelled_share: share of labelled rows in the CCVAE's batches; None samples all rows uniformly.
+        taught_weight_decay: of the CCVAE's weights.
+        taught_passes: passes over the unlabelled rows that make an epoch, which keeps its number of steps about the same.
     """
 
     labelled: int
@@ -85,6 +98,9 @@ class Recipe:
     dropout: float
     weight_decay: float
     flip: bool
+    taught_labelled_share: float | None
+    taught_weight_decay: float
+    taught_passes: int
 
 
 def labels_are_few(data: Dataset) -> bool:
@@ -101,6 +117,9 @@ def recipe_for(config: TrainConfig, data: Dataset) -> Recipe | None:
     labelled = len(labelled_rows(data))
     if labelled < 2:
         return None  # nothing to learn from; training says what is wrong
+    share = taught_share(config)
+    rows = len(data.splits["train"])
+    before, after = (steps_per_pass(rows, labelled, config.batch_size, each) for each in (config.labelled_share, share))
     return Recipe(
         labelled=labelled,
         teachers=config.teachers,
@@ -110,7 +129,30 @@ def recipe_for(config: TrainConfig, data: Dataset) -> Recipe | None:
         dropout=config.teacher_dropout,
         weight_decay=config.teacher_weight_decay,
         flip=bool(flipped(config, data)),
+        taught_labelled_share=share,
+        taught_weight_decay=config.taught_weight_decay,
+        taught_passes=max(1, round(before / after)),
     )
+
+
+def taught_share(config: TrainConfig) -> float | None:
+    """Share of labelled rows in the CCVAE's batches; None if it would leave no row of either kind."""
+    if config.labelled_share is None:
+        return None
+    share = min(config.labelled_share, config.taught_labelled_share)
+    return share if 0 < round(share * config.batch_size) < config.batch_size else None
+
+
+def steps_per_pass(rows: int, labelled: int, batch_size: int, share: float | None) -> float:
+    """Steps of a pass over the training rows as `Batches` draws them."""
+    if share is None or labelled >= share * rows:
+        return rows / batch_size
+    return (rows - labelled) / (batch_size - round(share * batch_size))
+
+
+def taught_config(config: TrainConfig, recipe: Recipe) -> TrainConfig:
+    """How the CCVAE is trained on soft targets."""
+    return replace(config, labelled_share=recipe.taught_labelled_share, weight_decay=recipe.taught_weight_decay)
 
 
 def flipped(config: TrainConfig, data: Dataset) -> bool:

@@ -112,7 +112,8 @@ def fit(
     try:
         if recipe is not None:
             targets = few_labels.teach(data, config, recipe, stage, train)
-            stage = replace(stage, targets=targets)
+            stage = replace(stage, targets=targets, passes=recipe.taught_passes)
+            config = few_labels.taught_config(config, recipe)
         train(model, data, config, replace(stage, augmentation=augmentation), objective, callbacks, loggers)
     except Interrupted as interrupt:
         if not first:
