@@ -30,6 +30,8 @@ __all__ = ["ESTIMATORS", "Bound", "bound", "exact_bound", "paper_bound"]
 
 PAPER_SAMPLES = 100
 """Samples for q(y|x) in the paper's estimator."""
+LARGEST_LOG_WEIGHT = 40.0
+"""Largest log importance weight of the paper's estimator; larger ones, of a z unlike all samples, would overflow."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +160,7 @@ def paper_bound(
     """The bound as the paper estimates it: one z ~ q(z|x) with the importance weight q(y_O|z_c) / q(y_O|x).
 
     q(y_O|x) is the mean of q(y_O|z_c) over 100 more samples. The numerator of the weight sees a detached z_c (appendix C.3.1).
+    Weights end at exp(40), far above any that training meets, so that they are finite.
     Each missing discrete label is enumerated on its own, missing continuous labels are sampled. It is here for comparison.
     """
     shard = shard or Shard(len(x))
@@ -183,7 +186,7 @@ def paper_bound(
         )
         labels = labels + log_ratio.sum(-1) - log_posterior.sum((-2, -1))
     log_q_y = log_given_samples.logsumexp(0) - math.log(PAPER_SAMPLES)
-    weight = (log_given_z - log_q_y).exp()
+    weight = (log_given_z - log_q_y).clamp_max(LARGEST_LOG_WEIGHT).exp()
     z_s = slice(model.style.start, model.style.stop)
     log_style = -(z[:, z_s] ** 2) / 2 + noise[:, z_s] ** 2 / 2 + posterior.scale[:, z_s].log()
     return Bound(
