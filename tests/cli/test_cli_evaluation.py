@@ -50,3 +50,25 @@ def test_complaints(run, tmp_path, capsys):
     assert "holiday" in capsys.readouterr().err
     assert main(["compare", str(run), str(tmp_path)]) == 2
     assert "metrics.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("metrics.json", "metrics.json: there is a folder of that name"),
+        ("figures", "figures is a file and no folder; remove or rename it"),
+    ],
+)
+def test_what_cannot_be_written_is_said_before_any_work(run, tmp_path, capsys, monkeypatch, name, message):
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder, ignore=shutil.ignore_patterns("figures", "metrics.json"))
+    if name == "metrics.json":
+        (folder / name).mkdir()
+    else:
+        (folder / name).write_text("")
+    monkeypatch.setattr("ccvae.evaluation.evaluate.load", lambda *_, **__: pytest.fail("work began"))
+    before = sorted(folder.rglob("*"))
+    capsys.readouterr()
+    assert main(["evaluate", str(folder), *COUNTS]) == 2
+    assert message in capsys.readouterr().err
+    assert sorted(folder.rglob("*")) == before

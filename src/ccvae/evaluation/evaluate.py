@@ -24,7 +24,7 @@ from ccvae.evaluation.samples import Classifier, GenerativeModel, sample_of
 from ccvae.evaluation.sections import COSTLIEST_FIRST, Evaluation, Skipped
 from ccvae.evaluation.summary import summary
 from ccvae.model.ccvae import CCVAE, load
-from ccvae.storage.atomic import writing
+from ccvae.storage.atomic import check_writable, writing
 
 __all__ = ["evaluate", "evaluate_run"]
 
@@ -129,10 +129,20 @@ def evaluate_run(
 
     Returns:
         See `evaluate`.
+
+    Raises:
+        OSError: the run folder cannot be written; found out before any work.
+        ValueError: see `evaluate` and `ccvae.load`.
     """
     from ccvae.evaluation.page import write_evaluation
 
     run, queue = Path(run), queue or WorkQueue()
+    for name in ("metrics.json", "evaluation.html", "figures") if run.is_dir() else ():
+        check_writable(run / name)
+        if name != "figures" and (run / name).is_dir():
+            raise IsADirectoryError(f"cannot write {run / name}: there is a folder of that name; remove or rename it")
+    if (run / "figures").is_file():
+        raise NotADirectoryError(f"cannot write figures: {run / 'figures'} is a file and no folder; remove or rename it")
     model = load(run, allow_class_paths=allow_class_paths).to(device_named(device, queue.local_rank))
     results = evaluate(model, data, split, config, progress=progress, queue=queue)
     if not queue.is_first:

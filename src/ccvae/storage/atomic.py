@@ -7,11 +7,12 @@ import os
 import platform
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["check_space", "flush", "machine_name", "writing"]
+__all__ = ["check_space", "check_writable", "flush", "machine_name", "writing"]
 
 PARTIAL = re.compile(r"\..+\.(?P<machine>[A-Za-z0-9-]*)\.(?P<process>\d+)\.partial")
 """Names of temporary files: the file that is written, and the machine and process that write it."""
@@ -61,6 +62,25 @@ def writing(path: Path, *, size: int | None = None, durable: bool = True) -> Ite
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def check_writable(path: Path) -> None:
+    """Raise `OSError` if a file or folder cannot be created at a path, or a folder there cannot be written to.
+
+    Nothing is created. Call it before work whose results are written there.
+    """
+    folder = path
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir() and folder == path:  # a file, which will be replaced
+        folder = path.parent
+    if not folder.is_dir():
+        raise NotADirectoryError(f"cannot write {path}: {folder} is a file and no folder")
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, f"cannot write {path}: {error.strerror} in {folder}") from None
 
 
 def check_space(path: Path, size: int) -> None:
