@@ -81,8 +81,9 @@ def test_pictures(run, tmp_path, arguments):
     arguments = [str(run) if part == "RUN" else part for part in arguments]
     assert main([*arguments, "--out", str(out)]) == 0
     with Image.open(out) as picture:
-        pixels = np.asarray(picture)
+        pixels, stored = np.asarray(picture), picture.info
     assert pixels.min() < pixels.max()
+    assert stored["Description"], "the caption is in the file too"
     assert [path.name for path in tmp_path.iterdir()] == ["picture.png"]
 
 

@@ -1,5 +1,6 @@
 """`ccvae evaluate` and `ccvae compare`, end to end on avatars whose truth is known."""
 
+import importlib
 import json
 import shutil
 
@@ -66,7 +67,9 @@ def test_what_cannot_be_written_is_said_before_any_work(run, tmp_path, capsys, m
         (folder / name).mkdir()
     else:
         (folder / name).write_text("")
-    monkeypatch.setattr("ccvae.evaluation.evaluate.load", lambda *_, **__: pytest.fail("work began"))
+    monkeypatch.setattr(
+        importlib.import_module("ccvae.evaluation.evaluate"), "load", lambda *_, **__: pytest.fail("work began")
+    )
     before = sorted(folder.rglob("*"))
     capsys.readouterr()
     assert main(["evaluate", str(folder), *COUNTS]) == 2

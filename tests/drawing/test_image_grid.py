@@ -11,9 +11,9 @@ from ccvae.drawing.image_grid import (
     TYPE,
     WIDEST_NAME,
     Row,
+    captioned,
     grid,
     length,
-    sheet,
     to_pil,
     to_pixels,
     wrapped,
@@ -102,7 +102,11 @@ def test_pictures_of_tensors():
     np.testing.assert_allclose(pixels[1, 2, :, :, 0] / 255, tensor[1, 2, 0], atol=0.5 / 255 + 1e-6)
     assert to_pil(tensor[0, 0]).size == (4, 8)
     assert to_pixels(torch.tensor([[[2.0, -1.0]]])).tolist() == [[[255], [0]]]
-    assert sheet(tensor, tile=8).size == (2 * MARGIN + 3 * 4 + 2 * 8, 2 * MARGIN + 2 * 8 + 8)
+    size = grid([Row(list(to_pixels(row))) for row in tensor], tile=8).size
+    assert size == (
+        2 * MARGIN + 3 * 4 + 2 * 8,
+        2 * MARGIN + 2 * 8 + 8,
+    )
 
 
 def test_a_picture_bears_its_words(tmp_path):
@@ -110,3 +114,14 @@ def test_a_picture_bears_its_words(tmp_path):
     with Image.open(path) as picture:
         assert (picture.info["Title"], picture.info["Description"]) == ("Größe", "What → it shows")
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_captions_stand_below_and_fit():
+    image = grid([Row(list(pictures(2)))], tile=16)
+    caption = "Images with Smiling=1, Eyeglasses=0 and quite a few other labels, below originals and reconstructions."
+    canvas = captioned(image, caption)
+    assert (np.asarray(canvas)[: image.height - 8, : image.width] == np.asarray(image)[: image.height - 8]).all()
+    ink = rows_with_ink(canvas)
+    assert ink.max() > image.height
+    assert canvas.height - ink.max() >= 4, "nothing is cut off"
+    assert (np.asarray(canvas)[:, -4:] == 255).all()

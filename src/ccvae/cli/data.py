@@ -95,6 +95,5 @@ def avatars(
     tell(description(dataset))
     if out is not None:
         columns = min(count, 12)
-        write_pictures(
-            out, dataset.tensor(slice(min(count, 96) // columns * columns)).reshape(-1, columns, *dataset.input_shape)
-        )
+        faces = dataset.tensor(slice(min(count, 96) // columns * columns)).reshape(-1, columns, *dataset.input_shape)
+        write_pictures(out, faces, [""] * len(faces), f"The first faces of {dataset.name}.")

@@ -1,7 +1,7 @@
 """Commands that make pictures with a trained model: generate, intervene, traverse, transfer and counterfactual."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,7 +54,8 @@ def generate(
     if count <= TOGETHER or out.suffix.lower() == ".png":
         if shard.world_size > 1:
             raise ValueError(f"several processes need a folder to write to, and more than {TOGETHER} images; start one")
-        write_pictures(out, model.generate(count, values, seed, strength)[None])
+        caption = f"Generated with {given}." if given else "Generated without conditions."
+        write_pictures(out, model.generate(count, values, seed, strength)[None], [given or "unconditional"], caption)
         return
     for first in parts[shard.rows]:
         write_each(out, model.generate(min(TOGETHER, count - first), values, seed + first, strength), first)
@@ -92,7 +93,8 @@ def intervene(
     _, inputs = inputs_of(model, run, images, "test", count, allow_download)
     x = model.inputs(inputs)
     results = model.intervene(x, assignments(changes), strength, seed)
-    write_pictures(out, results[None], above=(x, model.reconstruct(x)))
+    caption = f"Images with {changes}, below originals and reconstructions."
+    write_pictures(out, results[None], [changes], caption, above={"original": x, "reconstruction": model.reconstruct(x)})
 
 
 def traverse(
@@ -125,7 +127,12 @@ def traverse(
     _, inputs = inputs_of(model, run, images, "test", count, allow_download)
     names = labels.split(",")
     walked = model.traverse(inputs, names, steps, strength)
-    write_pictures(out, walked if len(names) == 1 else walked[0])
+    if len(names) == 1:
+        caption = f"Images along {labels}, from its first value at the left to its last at the right."
+        write_pictures(out, walked, [labels] * len(walked), caption)
+    else:
+        caption = f"One image along {names[0]} from top to bottom and {names[1]} from left to right."
+        write_pictures(out, walked[0], [names[0], *[""] * (steps - 1)], caption)
 
 
 def transfer(
@@ -160,7 +167,10 @@ def transfer(
     results = model.transfer(source_images[:1], x, labels.split(","))
     blank = torch.ones_like(source_images[:1])
     first = torch.cat([source_images[:1], x])
-    write_pictures(out, torch.cat([blank, results])[None], above=(first,), skip=1)
+    caption = f"The source, then targets above the same with the source's {labels}."
+    write_pictures(
+        out, torch.cat([blank, results])[None], [f"with its {labels}"], caption, above={"source, targets": first}, skip=1
+    )
 
 
 def counterfactual(
@@ -196,23 +206,44 @@ def counterfactual(
     table = found.before.add_suffix(" before").join(found.after.add_suffix(" after"))
     table.insert(0, "id", names)
     sys.stdout.write(table.assign(distance=found.distance).to_csv(index=False, float_format="%.4f"))
-    write_pictures(out, found.images[None], above=(x, model.reconstruct(x)))
+    caption = f"The smallest changes after which another value of {label} is predicted, below originals and reconstructions."
+    above = {"original": x, "reconstruction": model.reconstruct(x)}
+    below = [f"{label}={each}" for each in found.values]
+    write_pictures(out, found.images[None], ["changed"], caption, above=above, below=below)
 
 
-def write_pictures(out: Path, rows: "Tensor", above: "Sequence[Tensor]" = (), skip: int = 0) -> None:
-    """Write pictures `(rows, columns, *shape)` as one image grid, below others, or each of them into a folder."""
-    from ccvae.drawing.image_grid import sheet
-    from ccvae.storage.atomic import writing
+def write_pictures(
+    out: Path,
+    rows: "Tensor",
+    names: Sequence[str],
+    caption: str,
+    above: "Mapping[str, Tensor] | None" = None,
+    below: Sequence[str] = (),
+    skip: int = 0,
+) -> None:
+    """Write images as one grid with names and a caption, or each of them into a folder.
+
+    Args:
+        out: a .png file, or a folder.
+        rows: images `(rows, columns, *input_shape)`.
+        names: texts beside the rows.
+        caption: text below the grid.
+        above: further rows of the grid by their name, shown first.
+        below: texts below the images of the last row.
+        skip: images at the start that are not results and get no file of their own in a folder.
+    """
+    from ccvae.drawing.image_grid import Row, captioned, grid, to_pixels, write_png
 
     if rows.ndim != 5:
         raise ValueError("the model's inputs are vectors; only models of images make pictures")
     if out.suffix.lower() == ".png":
-        import torch
-
-        whole = torch.cat([*(row[None] for row in above), rows])
-        with writing(out) as path:
-            sheet(whole).save(path, format="PNG")
-        tell(f"{whole.shape[0]} × {whole.shape[1]} pictures in {out}")
+        shown = [*(above or {}).items(), *zip(names, rows, strict=True)]
+        last = len(shown) - 1
+        image = grid(
+            [Row(list(to_pixels(row)), name, below=below if number == last else ()) for number, (name, row) in enumerate(shown)]
+        )
+        write_png(out, captioned(image, caption), out.stem, caption)
+        tell(f"{len(shown)} × {rows.shape[1]} pictures in {out}")
         return
     flat = rows.flatten(0, 1)[skip:]
     write_each(out, flat)

@@ -22,6 +22,8 @@ from ccvae.labels.cells import first_few
 __all__ = ["Dataset", "Truth"]
 
 
+SHOWN, MOST_LABELS = 8, 40
+"""Images and labels in a notebook's summary."""
 TRIED = 5
 """Rows on which it is tried whether a variant's color is seen."""
 
@@ -187,6 +189,35 @@ class Dataset:
         if gone:
             raise ValueError(f"{source} names {len(gone)} rows that {self.name} does not have (any more): {first_few(gone)}")
         return replace(self, splits={split: np.sort(rows[table["split"] == split]) for split in SPLITS})
+
+    def _repr_html_(self) -> str:
+        """Summary for notebooks: splits, labels, and the first images."""
+        from ccvae.drawing.html import inline_image, render, table
+
+        labels = pd.DataFrame(
+            {
+                "kind": [label.kind for label in self.space],
+                **{
+                    f"labelled in {split}": (~np.isnan(self.labels[rows])).sum(0)
+                    for split, rows in self.splits.items()
+                    if len(rows)
+                },
+            },
+            index=pd.Index(self.space.names, name="label"),
+        )
+        images = [inline_image(pixels, 48) for pixels in self.inputs[:SHOWN]] if self.inputs.ndim == 4 else []
+        sizes = ", ".join(f"{len(rows):,} {split}" for split, rows in self.splits.items())
+        facts = f"{len(self):,} rows ({sizes}), inputs {' × '.join(map(str, self.inputs.shape[1:]))}"
+        return str(
+            render(
+                "drawing/templates/notebook.html",
+                title=self.name,
+                facts=facts,
+                images=images,
+                content=table(labels.head(MOST_LABELS)),
+                more=max(0, len(labels) - MOST_LABELS),
+            )
+        )
 
     def hide(self, labelled: int | float | None = None, seed: int = 0, *, labelled_per_class: int | None = None) -> Dataset:
         """This data with the labels of all training rows hidden but those of a few, chosen by a seed.

@@ -17,13 +17,13 @@ from torch import Tensor
 
 from ccvae.storage.atomic import writing
 
-__all__ = ["BLUE", "GREY", "INK", "ORANGE", "Row", "grid", "sheet", "to_pil", "to_pixels", "write_png"]
+__all__ = ["BLUE", "GREY", "INK", "ORANGE", "Row", "captioned", "grid", "to_pil", "to_pixels", "write_png"]
 
 INK, GREY, BLUE, ORANGE, PALE = "#1c2128", "#667080", "#1f6feb", "#c2570c", "#e3e7ec"
 TYPE, SMALL_TYPE = 26, 22
 LINE = 1.25  # line height in font sizes
 MARGIN, SPACE, GROUP_SPACE = 24, 8, 32
-WIDEST_NAME, MOST_LINES = 320, 3
+WIDEST_NAME, MOST_LINES, MOST_CAPTION_LINES = 320, 3, 6
 BAR = 8
 
 
@@ -110,9 +110,14 @@ def grid(rows: Sequence[Row], tile: int = 160, breaks: Sequence[int] = ()) -> Im
     return canvas
 
 
-def sheet(images: Tensor, tile: int = 160) -> Image.Image:
-    """A grid without text, of images `(rows, columns, channels, height, width)` in [0, 1]."""
-    return grid([Row(list(to_pixels(row))) for row in images], tile)
+def captioned(image: Image.Image, caption: str) -> Image.Image:
+    """A grid with a caption below it."""
+    lines = wrapped(caption, SMALL_TYPE, max(image.width, WIDEST_NAME) - 2 * MARGIN, MOST_CAPTION_LINES)
+    width = max([image.width, *(length(line, SMALL_TYPE) + 2 * MARGIN for line in lines)])
+    canvas = Image.new("RGB", (width, image.height + round(LINE * SMALL_TYPE * len(lines)) + SPACE), "white")
+    canvas.paste(image, (0, 0))
+    write(ImageDraw.Draw(canvas), (MARGIN, image.height - SPACE), lines, SMALL_TYPE, GREY, "la")
+    return canvas
 
 
 def to_pixels(images: Tensor) -> np.ndarray:

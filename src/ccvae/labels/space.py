@@ -50,6 +50,20 @@ class LabelSpace:
         """Names of the labels."""
         return tuple(label.name for label in self.labels)
 
+    def _repr_html_(self) -> str:
+        """Table for notebooks: kind, values and prior of each label."""
+        rows = []
+        for label in self.labels:
+            if isinstance(label, Continuous):
+                rows.append((label.kind, "", f"mean {label.mean:.4g}, scale {label.scale:.4g}"))
+            else:
+                rows.append(
+                    (label.kind, first_few(list(map(str, label.values))), first_few([f"{p:.2f}" for p in label.priors]))
+                )
+        table = pd.DataFrame(rows, index=pd.Index(self.names, name="label"), columns=["kind", "values", "prior"])
+        html: str = table.to_html(escape=True)
+        return html
+
     def __len__(self) -> int:
         return len(self.labels)
 

@@ -112,6 +112,13 @@ class LatentModel(nn.Module):
         self.blocks = nn.ModuleList(build_blocks(space, self.block_slices))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
+    def __repr__(self) -> str:
+        """One line, for notebooks; print `model.encoder` and `model.decoder` for their layers."""
+        labels = f"{len(self.space)} label{'s' if len(self.space) > 1 else ''}"
+        shape = "×".join(map(str, self.input_shape))
+        parameters = sum(parameter.numel() for parameter in self.parameters())
+        return f"{type(self).__name__}({labels}, inputs {shape}, {self.config.latent_dim} latents, {parameters:,} parameters)"
+
     @classmethod
     def for_data(cls, data: Data, encoder: Encoder | None = None, decoder: Decoder | None = None, **settings: Any) -> Self:
         """A model for the inputs and labels of a data set.

@@ -60,7 +60,7 @@ def merge_labels(data: Dataset, merged: Mapping[str, Sequence[str]]) -> Dataset:
     labels = np.stack(columns, 1).astype(np.float32)
     space = LabelSpace((*(data.space.labels[column] for column in kept), *map(Binary, merged)))
     space = space.with_priors(labels[data.splits["train"]])
-    soft = None if data.soft is None else {name: shares for name, shares in data.soft.items() if name not in taken}
+    soft = {name: shares for name, shares in data.soft.items() if name not in taken}
     note = "; ".join(f"{name} merges {', '.join(names)}" for name, names in merged.items())
     return replace(data, labels=labels, space=space, soft=soft, truth=None, notes=(*data.notes, f"{note}."))
 
