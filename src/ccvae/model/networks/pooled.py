@@ -34,12 +34,9 @@ def pooled_encoder(shape: Sequence[int], outputs: int, width: int = 24, dropout:
     layers: list[nn.Module] = []
     for stage in range(stages):
         strided = stage < stages - POOLED_STAGES
-        layers += [
-            nn.Conv2d(widths[stage], widths[stage + 1], 3, 2 if strided else 1, 1, bias=False),
-            nn.BatchNorm2d(widths[stage + 1]),
-            nn.ReLU(inplace=True),
-        ]
-        layers += [] if strided else [nn.MaxPool2d(2, ceil_mode=True)]
+        layers.append(nn.Conv2d(widths[stage], widths[stage + 1], 3, 2 if strided else 1, 1, bias=False))
+        layers += [] if strided else [nn.MaxPool2d(2, ceil_mode=True)]  # first, so that the rest has a quarter of the work
+        layers += [nn.BatchNorm2d(widths[stage + 1]), nn.ReLU(inplace=True)]
         height, width_of_image = (height + 1) // 2, (width_of_image + 1) // 2
     return nn.Sequential(
         *layers,
