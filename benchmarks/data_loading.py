@@ -28,13 +28,13 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from ccvae.data.dataset import Dataset
-from ccvae.data.images.decoding import Framing
 from ccvae.data.images.image_cache import decoded_files
 from ccvae.data.loaders.batches import Batches
 from ccvae.data.splits import split_rows
 from ccvae.labels import Binary, LabelSpace
 from ccvae.model.bound import bound
 from ccvae.model.ccvae import CCVAE
+from ccvae.model.inputs.decoding import Framing
 
 WIDTH, HEIGHT, SIZE, BATCH, CORES = 178, 218, 64, 200, 2
 SPACE = LabelSpace((Binary("label"),))

@@ -8,7 +8,8 @@ import numpy as np
 
 from ccvae.data.dataset import Dataset
 from ccvae.data.label_arrays import LabelArrays
-from ccvae.data.tables.columns import InputColumns
+from ccvae.model.inputs.columns import InputColumns
+from ccvae.model.inputs.decoding import Framing
 
 __all__ = ["ReadInputs", "assemble"]
 
@@ -29,6 +30,7 @@ def assemble(
     seed: int = 0,
     groups: np.ndarray | None = None,
     columns: InputColumns | None = None,
+    framing: Framing | None = None,
     notes: Sequence[str] = (),
 ) -> Dataset:
     """A `Dataset`: labels are hidden, priors fitted, and inputs read last, when all else is known to be right.
@@ -45,6 +47,7 @@ def assemble(
         seed: random seed of which labels are hidden.
         groups: `(rows,)` groups that splits keep whole.
         columns: how a table's columns became vectors.
+        framing: how image files are brought to one size.
         notes: what else the reader found.
 
     Raises:
@@ -76,6 +79,7 @@ def assemble(
         groups=groups,
         soft=labels.soft,
         columns=columns,
+        framing=framing,
         notes=(*labels.notes, *notes, *found),
         warnings=labels.warnings,
     )

@@ -15,9 +15,11 @@ from ccvae.data.images.memory_maps import rows_of
 from ccvae.data.label_arrays import LabelArrays
 from ccvae.data.soft_labels import check_soft
 from ccvae.data.splits import SPLITS, check_splits
-from ccvae.data.tables.columns import InputColumns
 from ccvae.labels import LabelSpace
 from ccvae.labels.cells import first_few
+from ccvae.model.inputs.columns import InputColumns
+from ccvae.model.inputs.decoding import Framing
+from ccvae.model.inputs.format import InputFormat
 
 __all__ = ["Dataset", "Truth"]
 
@@ -104,6 +106,7 @@ class Dataset:
             hold the most probable value. Training draws a value by them each time that it sees a row.
         columns: how a table's columns became vectors, for new rows of it (see `ccvae.data.table`); None for other inputs.
         mirrored: whether an image mirrored left to right has the same labels: true of faces, not of digits, text or organs.
+        framing: how image files were brought to one size, for new ones; None for other inputs.
         notes: what the reader found and decided, in sentences for people.
         warnings: what should be looked at before training, such as a class that looks like a code for missing.
 
@@ -123,6 +126,7 @@ class Dataset:
     soft: Mapping[str, np.ndarray] = field(default_factory=dict)
     columns: InputColumns | None = None
     mirrored: bool = False
+    framing: Framing | None = None
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -149,6 +153,11 @@ class Dataset:
             return (self.inputs.shape[1],)
         _, height, width, channels = self.inputs.shape
         return (channels, height, width)
+
+    @property
+    def input_format(self) -> InputFormat:
+        """How new rows of a table, or new images, become inputs like these."""
+        return InputFormat(self.columns, self.framing)
 
     def tensor(self, rows: np.ndarray | slice | list[int] | str = slice(None)) -> Tensor:
         """Inputs as floats, images `(rows, channels, height, width)` in [0, 1].

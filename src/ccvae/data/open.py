@@ -13,9 +13,9 @@ import numpy as np
 from ccvae import data as readers
 from ccvae.config import READERS, DataConfig
 from ccvae.data.dataset import Dataset
-from ccvae.data.images.decoding import UNREADABLE, Framing, decode
-from ccvae.data.images.finding import files_of
 from ccvae.labels.cells import first_few
+from ccvae.model.inputs.decoding import UNREADABLE, Framing, decode
+from ccvae.model.inputs.files import files_of
 
 __all__ = ["open_data", "read_images"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +25,7 @@ from ccvae.evaluation.samples import Classifier, GenerativeModel, sample_of
 from ccvae.evaluation.sections import COSTLIEST_FIRST, Evaluation, Skipped
 from ccvae.evaluation.summary import summary
 from ccvae.model.ccvae import CCVAE, load
+from ccvae.model.latent_model import tensors_only
 from ccvae.storage.atomic import check_writable, writing
 
 __all__ = ["evaluate", "evaluate_run"]
@@ -70,7 +72,8 @@ def evaluate(
     own = {}
     from tqdm import tqdm
 
-    with tqdm(total=len(sections), desc="evaluating", disable=not progress, leave=False) as bar:
+    bar = tqdm(total=len(sections), desc="evaluating", disable=not progress, leave=False)
+    with bar, tensors_only(model) if isinstance(model, CCVAE) else nullcontext():
         for place, name in queue.claimed(COSTLIEST_FIRST):
             bar.n = place  # other processes have taken the sections before it
             bar.set_postfix_str(name)

@@ -246,4 +246,4 @@ def decide(
         else:
             chosen = (p if threshold == "half" or number else p / np.array(label.priors)).argmax(1)
         table[label.name] = pd.Series([label.values[position] for position in chosen], dtype=object)
-    return pd.DataFrame(table).infer_objects()
+    return pd.DataFrame(table).infer_objects().set_axis(probabilities.index)

@@ -11,9 +11,19 @@ from ccvae.model import bound as bounds
 from ccvae.model import counterfactuals, interventions, saving
 from ccvae.model.bound import Bound
 from ccvae.model.calibration import Calibration
+from ccvae.model.inputs.format import InputFormat
 from ccvae.model.latent_model import LatentModel
 from ccvae.model.networks.build import Decoder, Encoder
-from ccvae.storage.run_folder import CALIBRATION, CONFIG, read_calibration, read_labels, read_settings, read_weights
+from ccvae.storage.run_folder import (
+    CALIBRATION,
+    CONFIG,
+    INPUTS,
+    read_calibration,
+    read_input_format,
+    read_labels,
+    read_settings,
+    read_weights,
+)
 
 __all__ = ["CCVAE", "load"]
 
@@ -95,6 +105,9 @@ def load(
         model = saving.model_with(weights, CCVAE, space, shape, config, encoder, decoder)
     except ValueError as error:
         raise ValueError(f"{folder}: {error}") from None
+    inputs = read_input_format(folder)
+    if inputs is not None:
+        model.input_format = InputFormat.from_json(inputs, model.input_shape, str(folder / INPUTS))
     calibration = read_calibration(folder)
     if calibration is not None:
         model.calibration = Calibration.from_entries(calibration, str(folder / CALIBRATION))

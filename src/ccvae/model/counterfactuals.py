@@ -16,6 +16,7 @@ from ccvae.model.interventions import across, block_of
 from ccvae.model.label_blocks.base import DiscreteBlocks
 from ccvae.model.label_blocks.continuous import ContinuousBlocks
 from ccvae.model.latent_model import LatentModel
+from ccvae.model.outputs import as_given
 
 __all__ = ["Counterfactual", "counterfactual"]
 
@@ -34,7 +35,7 @@ class Counterfactual:
         distance: length of each change, in standard deviations of p(z_i|y_i), `(rows,)`.
     """
 
-    images: Tensor
+    images: Any
     values: list[Any]
     before: pd.DataFrame
     after: pd.DataFrame
@@ -61,7 +62,8 @@ def counterfactual(model: LatentModel, images: Any, label: str, value: Any = Non
     kind = model.space.labels[column]
     if value is None and isinstance(kind, Continuous):
         raise ValueError(f"value: {label!r} is continuous; say which value it is to have")
-    posterior = model.encode(images)
+    opened = model.opened(images)
+    posterior = model.encode(opened)
     mu, sigma = posterior.loc, posterior.scale
     before = model.proba_of(posterior)[list(kind.output_columns)]
     if value is not None:
@@ -74,7 +76,7 @@ def counterfactual(model: LatentModel, images: Any, label: str, value: Any = Non
     z[:, where] += change
     scale = block_scale(model, column, wanted)
     return Counterfactual(
-        images=model.decode(z),
+        images=as_given(model, model.decode(z), images, opened),
         values=[kind.decode(number) for number in wanted.tolist()],
         before=before,
         after=model.proba_of(type(posterior)(z, sigma, validate_args=False))[list(kind.output_columns)],

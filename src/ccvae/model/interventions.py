@@ -3,87 +3,92 @@
 Every function changes label blocks of latents and decodes. Results are expected inputs `(rows, *input_shape)`, images in [0,
 1], in the order of the given images. A strength is a quantile of p(z_i|y_i) along the direction in which the classifier's logit
 of the label grows: 0.5 is the typical case, 0.95 shows the label strongly. Sample k uses its own seed, `seed + k`, so it does
-not depend on the number of samples.
+not depend on the number of samples. Models of
+tables give tables in their columns' own units, unless they are given tensors.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor
 
 from ccvae.labels import Continuous
 from ccvae.model.label_blocks.base import LabelBlocks
 from ccvae.model.latent_model import LatentModel
+from ccvae.model.outputs import Conditions, as_given, label_rows
 
 __all__ = ["generate", "intervene", "reconstruct", "transfer", "traverse"]
 
 
 @torch.no_grad()
-def reconstruct(model: LatentModel, images: Any) -> Tensor:
+def reconstruct(model: LatentModel, images: Any) -> Any:
     """Reconstruct images (see `CCVAE.inputs`): decoded posterior means, `(rows, *input_shape)`."""
-    return model.decode(model.encode(images).loc)
+    opened = model.opened(images)
+    return as_given(model, model.decode(model.encode(opened).loc), images, opened)
 
 
 @torch.no_grad()
 def generate(
-    model: LatentModel, count: int, given: Mapping[str, Any] | None = None, seed: int = 0, strength: float | None = None
-) -> Tensor:
+    model: LatentModel,
+    count: int | None = None,
+    given: Conditions | None = None,
+    seed: int = 0,
+    strength: float | None = None,
+) -> Any:
     """Generate new images with given labels.
 
     Args:
         model: the model.
-        count: number of images.
-        given: label values by name; the others are drawn from the label prior.
+        count: number of images; not needed where `given` is a table.
+        given: label values by name, or a table with one row for each image; labels not given are drawn from the label prior.
         seed: sample k uses seed + k.
         strength: quantile of p(z_i|y_i) at which the given labels show; None draws their blocks from p(z_i|y_i).
 
     Returns:
-        `(count, *input_shape)`.
+        `(count, *input_shape)`, or a table.
 
     Raises:
         ValueError: an unknown label or value, or a strength outside (0, 1).
     """
-    if count < 1:
+    if count is None and isinstance(given, pd.DataFrame):
+        count = len(given)
+    if count is None or count < 1:
         raise ValueError(f"count: expected at least 1, found {count}")
     noise, uniform = sample_noise(model, count, seed)
-    y = model.draw_labels(uniform)
-    z = with_labels(model, noise, y, model.space.names, None, noise)
-    if given:
-        row = torch.tensor(model.space.encode_row(given), device=z.device).expand(count, -1)
-        z = with_labels(model, z, row, observed_names(model, row[0]), strength, noise)
-    return model.decode(z)
+    z = with_labels(model, noise, model.draw_labels(uniform), None, noise)
+    if given is not None and len(given):
+        z = with_labels(model, z, label_rows(model, given, count, "given"), strength, noise)
+    return as_given(model, model.decode(z), None)
 
 
 @torch.no_grad()
-def intervene(
-    model: LatentModel, images: Any, changes: Mapping[str, Any], strength: float | None = 0.5, seed: int = 0
-) -> Tensor:
+def intervene(model: LatentModel, images: Any, changes: Conditions, strength: float | None = 0.5, seed: int = 0) -> Any:
     """Set labels of images to other values, and leave everything else as it is.
 
     Args:
         model: the model.
         images: see `CCVAE.inputs`.
-        changes: label values by name.
+        changes: label values by name, or a table with one row for each image, where empty cells leave a label as it is.
         strength: quantile of p(z_i|y_i) at which the labels show; None draws a block from p(z_i|y_i) for every image.
         seed: seed of those draws; image k uses seed + k.
 
     Returns:
-        `(rows, *input_shape)`.
+        `(rows, *input_shape)`, or a table.
 
     Raises:
         ValueError: an unknown label or value, no change, or a strength outside (0, 1).
     """
-    z = model.encode(images).loc
-    row = torch.tensor(model.space.encode_row(changes), device=z.device)
-    names = observed_names(model, row)
-    if not names:
+    opened = model.opened(images)
+    z = model.encode(opened).loc
+    y = label_rows(model, changes, len(z), "changes")
+    if bool(y.isnan().all()):
         raise ValueError("changes: name at least one label and the value it is to have")
     noise = sample_noise(model, len(z), seed)[0] if strength is None else None
-    return model.decode(with_labels(model, z, row.expand(len(z), -1), names, strength, noise))
+    return as_given(model, model.decode(with_labels(model, z, y, strength, noise)), images, opened)
 
 
 @torch.no_grad()
@@ -94,7 +99,7 @@ def traverse(
     steps: int = 9,
     strength: float = 0.95,
     between: Mapping[str, tuple[Any, Any]] | None = None,
-) -> Tensor:
+) -> Any:
     """Move images along a label's characteristic, from one value to another.
 
     Args:
@@ -118,18 +123,20 @@ def traverse(
         raise ValueError(f"labels: expected one label or two different ones, found {', '.join(names) or 'none'}")
     if steps < 2:
         raise ValueError(f"steps: expected at least 2, found {steps}")
-    mu = model.encode(images).loc
+    opened = model.opened(images)
+    mu = model.encode(opened).loc
     walks = [walk(model, name, steps, strength, (between or {}).get(name)) for name in names]
     z = mu.reshape(len(mu), *[1] * len(names), -1).repeat(1, *[steps] * len(names), 1)
     for axis, (name, along) in enumerate(zip(names, walks, strict=True)):
         shape = [1, *[1] * len(names), along.shape[-1]]
         shape[1 + axis] = steps
         z[..., model.block_slices[model.space.index(name)]] = along.reshape(shape)
-    return model.decode(z.flatten(0, -2)).reshape(*z.shape[:-1], *model.input_shape)
+    walked = model.decode(z.flatten(0, -2)).reshape(*z.shape[:-1], *model.input_shape)
+    return as_given(model, walked, images, opened)
 
 
 @torch.no_grad()
-def transfer(model: LatentModel, source: Any, target: Any, labels: Sequence[str]) -> Tensor:
+def transfer(model: LatentModel, source: Any, target: Any, labels: Sequence[str]) -> Any:
     """Give targets the characteristics of sources: the value of each named label, and how it shows.
 
     Args:
@@ -148,13 +155,14 @@ def transfer(model: LatentModel, source: Any, target: Any, labels: Sequence[str]
         labels = [labels]
     if not labels:
         raise ValueError("labels: name at least one label to transfer")
-    z_source, z = model.encode(source).loc, model.encode(target).loc.clone()
+    opened = model.opened(target)
+    z_source, z = model.encode(source).loc, model.encode(opened).loc.clone()
     if len(z_source) not in (1, len(z)):
         raise ValueError(f"source: expected 1 or {len(z)} images, as many as targets, found {len(z_source)}")
     for name in labels:
         block = model.block_slices[model.space.index(name)]
         z[:, block] = z_source[:, block]
-    return model.decode(z)
+    return as_given(model, model.decode(z), target, opened)
 
 
 def block_of(model: LatentModel, column: int) -> tuple[LabelBlocks, int]:
@@ -185,13 +193,11 @@ def walk(model: LatentModel, name: str, steps: int, strength: float, between: tu
     return walked
 
 
-def with_labels(
-    model: LatentModel, z: Tensor, y: Tensor, names: Sequence[str], strength: float | None, noise: Tensor | None
-) -> Tensor:
-    """Latents whose blocks of named labels are set by p(z_i|y_i): at a quantile, or by noise `(rows, latent_dim)`."""
+def with_labels(model: LatentModel, z: Tensor, y: Tensor, strength: float | None, noise: Tensor | None) -> Tensor:
+    """Latents whose blocks are set by p(z_i|y_i), at a quantile or by noise `(rows, latent_dim)`; where y is NaN they stay."""
     z = z.clone()
-    y = y.nan_to_num()  # of labels that are not named, whose blocks do not change
-    chosen = {model.space.index(name) for name in names}
+    given = ~y.isnan()
+    y = y.nan_to_num()
     for block in model.label_blocks():
         values = y[:, block.columns].to(z.dtype)
         if strength is None:
@@ -201,8 +207,8 @@ def with_labels(
         else:
             blocks = block.quantile(values, checked_strength(strength))
         for position, column in enumerate(block.columns.tolist()):
-            if column in chosen:
-                z[:, block.latents[position]] = blocks[:, position]
+            where = block.latents[position]
+            z[:, where] = torch.where(given[:, column, None], blocks[:, position], z[:, where])
     return z
 
 
@@ -211,11 +217,6 @@ def checked_strength(strength: float) -> float:
     if not 0 < strength < 1:
         raise ValueError(f"strength: a quantile, expected above 0 and below 1, found {strength}")
     return strength
-
-
-def observed_names(model: LatentModel, row: Tensor) -> list[str]:
-    """Names of the labels that are observed in a row."""
-    return [name for name, number in zip(model.space.names, row.tolist(), strict=True) if not math.isnan(number)]
 
 
 def sample_noise(model: LatentModel, count: int, seed: int) -> tuple[Tensor, Tensor]:

@@ -26,13 +26,15 @@ from ccvae.distributions.likelihoods import build_likelihood
 from ccvae.distributions.positive import SMALLEST_SCALE
 from ccvae.labels import LabelSpace
 from ccvae.model.calibration import Calibration, Threshold, decide, tempered
+from ccvae.model.inputs.format import InputFormat
+from ccvae.model.inputs.reading import Inputs, open_inputs
 from ccvae.model.label_blocks.base import LabelBlocks
 from ccvae.model.label_blocks.layout import block_slices, build_blocks
 from ccvae.model.networks.attention import LabelAttention
 from ccvae.model.networks.build import Decoder, Encoder, build_decoder, build_encoder
 from ccvae.model.networks.separate import Part, SeparateEncoder
 
-__all__ = ["LatentModel", "evaluating", "full", "reading_once"]
+__all__ = ["LatentModel", "evaluating", "full", "reading_once", "tensors_only"]
 
 STYLE_DIMENSIONS = 32
 """Dimensions of the style if `latent_dim` is not configured."""
@@ -42,6 +44,8 @@ ROWS_AT_ONCE = 64
 """Rows encoded or decoded together outside training. Small chunks are fastest, since they stay in the CPU cache."""
 ROWS_ON_ACCELERATOR = 2048
 """The same on a GPU, where each chunk pays for launching about a hundred kernels."""
+ALL_ROWS = 1 << 62
+"""More rows than there are."""
 
 
 class Data(Protocol):
@@ -109,6 +113,7 @@ class LatentModel(nn.Module):
         scale = self.config.scale or (1.0 if self.config.likelihood == "bernoulli" or not image else IMAGE_SCALE)
         self.likelihood_of = build_likelihood(self.config.likelihood, image, scale, self.config.learn_scale)
         self.calibration: Calibration | None = None
+        self.input_format = InputFormat()
         self.blocks = nn.ModuleList(build_blocks(space, self.block_slices))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -129,7 +134,9 @@ class LatentModel(nn.Module):
             decoder: see the class.
             settings: fields of `ModelConfig`.
         """
-        return cls(data.space, data.input_shape, replace(ModelConfig(), **settings), encoder, decoder)
+        model = cls(data.space, data.input_shape, replace(ModelConfig(), **settings), encoder, decoder)
+        model.input_format = getattr(data, "input_format", model.input_format)
+        return model
 
     # ------------------------------------------------------------------ the distributions
 
@@ -228,25 +235,29 @@ class LatentModel(nn.Module):
         """Convert one or more inputs to the float tensor `(rows, *input_shape)` that the model takes, on its device.
 
         Args:
-            images: a tensor or array; floats in [0, 1], or uint8 images from 0 to 255, with channels first or last. Vectors are
-                floats in the units of the data.
+            images: a tensor or array, one input or several: floats as the model takes them, or uint8 images from 0 to 255 with
+                channels first or last. A table of raw rows, if the model was trained on one: its columns in any order. Paths of
+                image files and folders, or PIL images, of any size: they are framed as in training. A data set of
+                `ccvae.data`, or a torch data set or data loader, whose items may be tuples that begin with an input.
 
         Raises:
-            ValueError: the shape is not the model's, or values of images are outside [0, 1].
+            ValueError: the shape is not the model's, images leave [0, 1], or cells of a table or image files cannot be read.
+            FileNotFoundError: there is no such file or folder.
         """
-        given = images if isinstance(images, Tensor) else torch.from_numpy(np.array(images))  # read-only or reversed ones too
-        found = tuple(given.shape)
-        dimensions = len(self.input_shape)
-        if given.ndim == dimensions:
-            given = given[None]
-        if dimensions == 3 and given.ndim == 4 and given.shape[1:] != self.input_shape:
-            given = given.permute(0, 3, 1, 2)
-        if given.shape[1:] != self.input_shape:
-            raise ValueError(f"inputs: the model takes (rows, {', '.join(map(str, self.input_shape))}), found {found}")
-        if given.dtype == torch.uint8 and dimensions == 3:
-            given = given.float() / 255
-        x = given.to(self.device, next(self.parameters()).dtype)
-        if dimensions == 3 and len(x) and not (x.min() >= 0 and x.max() <= 1):
+        parts = [self.prepared(rows) for rows in self.opened(images).batches(ALL_ROWS)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def opened(self, images: Any, skip_broken: bool = False) -> Inputs:
+        """Inputs (see `inputs`) to be read a few rows at a time, with their ids (see `ccvae.model.inputs.reading`)."""
+        return images if isinstance(images, Inputs) else open_inputs(images, self.input_shape, self.input_format, skip_broken)
+
+    def prepared(self, rows: Tensor) -> Tensor:
+        """Rows `(rows, *input_shape)` as floats on the model's device; raises `ValueError` if images leave [0, 1]."""
+        image = len(self.input_shape) == 3
+        if rows.dtype == torch.uint8 and image:
+            rows = rows.float() / 255
+        x = rows.to(self.device, next(self.parameters()).dtype)
+        if image and len(x) and not (x.min() >= 0 and x.max() <= 1):
             raise ValueError(f"inputs: images must lie in [0, 1] (or be uint8), found {x.min():.3g} to {x.max():.3g}")
         return x
 
@@ -256,9 +267,8 @@ class LatentModel(nn.Module):
 
     def in_chunks(self, read: Callable[[Tensor], Normal], images: Any) -> Normal:
         """What is read from images (see `inputs`), in evaluation mode, without gradients, a few rows at a time."""
-        x = self.inputs(images)
         with evaluating(self), torch.no_grad():
-            parts = [read(chunk) for chunk in x.split(self.rows_at_once)]
+            parts = [read(self.prepared(rows)) for rows in self.opened(images).batches(self.rows_at_once)]
         loc, scale = (torch.cat([getattr(part, name) for part in parts]) for name in ("loc", "scale"))
         return Normal(loc, scale, validate_args=False)
 
@@ -297,11 +307,14 @@ class LatentModel(nn.Module):
         """Label probabilities: a column "label=value" for each value, or "label" and "label.std" for a continuous label.
 
         Args:
-            images: see `inputs`.
+            images: see `inputs`. Rows are named by the index of a table, the ids of a data set, or the paths of files.
             calibrated: apply the temperatures that training fitted on held-out labelled rows (see `ccvae.model.calibration`).
                 False gives the exact q(y|x) of the bound; so does True if nothing was held out.
         """
-        exact = self.proba_of(self.in_chunks(lambda x: self.read(x, "labels"), images))
+        opened = self.opened(images)
+        exact = self.proba_of(self.in_chunks(lambda x: self.read(x, "labels"), opened))
+        if opened.read_ids is not None:
+            exact.index = opened.read_ids
         if not calibrated or self.calibration is None:
             return exact
         return tempered(exact, self.calibration.temperatures, self.space)
@@ -347,6 +360,19 @@ def reading_once(model: LatentModel) -> Iterator[None]:
         yield
     finally:
         model.neutral_style = before
+
+
+@contextmanager
+def tensors_only(model: nn.Module) -> Iterator[None]:
+    """Within, a model that was trained on a table gives tensors, not tables in own units."""
+    before = getattr(model, "input_format", None)
+    if isinstance(model, LatentModel):
+        model.input_format = InputFormat()
+    try:
+        yield
+    finally:
+        if isinstance(model, LatentModel) and before is not None:
+            model.input_format = before
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from ccvae.labels.cells import first_few
 from ccvae.model.label_blocks.layout import block_slices
 from ccvae.model.latent_model import LatentModel
 from ccvae.model.networks.build import Decoder, Encoder, build_decoder, build_encoder
-from ccvae.storage.run_folder import WEIGHTS, write_calibration, write_labels, write_settings, write_weights
+from ccvae.storage.run_folder import WEIGHTS, write_calibration, write_input_format, write_labels, write_settings, write_weights
 
 __all__ = ["model_with", "save", "save_settings"]
 

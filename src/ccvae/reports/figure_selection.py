@@ -203,9 +203,10 @@ def by_typicality(space: LabelSpace, known: np.ndarray) -> np.ndarray:
 
 def effect(model: CCVAE, inputs: Tensor, name: str) -> Tensor:
     """Absolute change of inputs between a label's end values, averaged over channels: `(rows, numbers)`."""
-    walk = traverse(model, inputs, name, steps=2)
-    change = (walk[:, 1] - walk[:, 0]).abs()
-    return (change.mean(1) if change.ndim == 4 else change).flatten(1)
+    walk: Tensor = traverse(model, inputs, name, steps=2)
+    change: Tensor = (walk[:, 1] - walk[:, 0]).abs()
+    seen = change.mean(1) if change.ndim == 4 else change
+    return seen.flatten(1)
 
 
 def strength(changes: Tensor) -> Tensor:

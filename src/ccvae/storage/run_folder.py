@@ -2,6 +2,7 @@
 
     config.yaml         input shape, settings of model, training and data, version of this package
     labels.json         the labels with their priors
+    inputs.json         how raw rows of a table, or images of any size, become the model's inputs
     model.safetensors   the weights, once there are trained ones; those of an interrupted training say so
     calibration.json    temperatures and thresholds fitted on held-out labelled rows, if there were any
     splits.csv          the split of every row
@@ -35,14 +36,17 @@ from ccvae.storage.yaml_text import read_yaml
 __all__ = [
     "CALIBRATION",
     "CONFIG",
+    "INPUTS",
     "WEIGHTS",
     "check_free",
     "check_resumable",
     "read_calibration",
+    "read_input_format",
     "read_labels",
     "read_settings",
     "read_weights",
     "write_calibration",
+    "write_input_format",
     "write_labels",
     "write_settings",
     "write_weights",
@@ -54,6 +58,9 @@ RESOLVED = (("latent_dim", 0), ("precision", "auto"))
 PARTIAL = "interrupted after"
 """Name of the entry in the weights' metadata that says how far an interrupted training came."""
 CONFIG, LABELS, WEIGHTS, CALIBRATION = "config.yaml", "labels.json", "model.safetensors", "calibration.json"
+INPUTS = "inputs.json"
+LARGEST_INPUTS = 64 * 1024 * 1024
+"""Bytes of `inputs.json` that are read: more than any table's columns take."""
 
 
 def write_settings(folder: Path, sections: Mapping[str, Any]) -> None:
@@ -141,6 +148,22 @@ def read_calibration(folder: Path) -> Any:
     """Content of `calibration.json`; None if the run has none."""
     path = folder / CALIBRATION
     return read_json(path) if path.exists() else None
+
+
+def write_input_format(folder: Path, text: str) -> None:
+    """Write `inputs.json`."""
+    with writing(folder / INPUTS) as path:
+        path.write_text(text + "\n", encoding="utf-8")
+
+
+def read_input_format(folder: Path) -> str | None:
+    """Content of `inputs.json`; None if the run has none. Raises `ValueError` if it is too large, or no text."""
+    path = folder / INPUTS
+    if not path.exists():
+        return None
+    if path.stat().st_size > LARGEST_INPUTS:
+        raise ValueError(f"{path}: {path.stat().st_size:,} bytes are too large for a description of inputs")
+    return text_of(path)
 
 
 def present(folder: Path, name: str) -> Path:

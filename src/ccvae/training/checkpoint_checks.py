@@ -55,7 +55,7 @@ def restorable(checkpoint: Mapping[str, Any], path: Path, trainer: Trainer, modu
             "loops": counts_like(checkpoint.get("loops"), loops, "loops", most),
             "callbacks": callback_states(checkpoint.get("callbacks"), trainer, path),
             "optimizer_states": [optimizer_state(only(checkpoint, "optimizer_states"), optimizer)],
-            "lr_schedulers": [same_values(only(checkpoint, "lr_schedulers"), schedule.state_dict(), "lr_schedulers")],
+            "lr_schedulers": [schedule_state(only(checkpoint, "lr_schedulers"), schedule.state_dict())],
         }
         plugin = trainer.precision_plugin
         if plugin.state_dict():
@@ -81,6 +81,13 @@ def loops_of(trainer: Trainer) -> dict[str, Any]:
         "test_loop": trainer.test_loop,
         "predict_loop": trainer.predict_loop,
     }
+
+
+def schedule_state(value: Any, expected: dict[str, Any]) -> Any:
+    """State of a schedule; one for fewer steps gets the expected length, for training may be resumed for more epochs."""
+    if isinstance(value, dict) and type(value.get("total_steps")) is int and value["total_steps"] < expected["total_steps"]:
+        value = {**value, **{name: expected[name] for name in ("total_steps", "_schedule_phases")}}
+    return same_values(value, expected, "lr_schedulers")
 
 
 def only(checkpoint: Mapping[str, Any], name: str) -> Any:

@@ -91,6 +91,7 @@ def fit(
     for warning in data.warnings:
         logging.getLogger("ccvae.data").warning("%s: %s", data.name, warning)
     model.space.check_matches(data.space)
+    model.input_format = data.input_format
     if data.input_shape != model.input_shape:
         raise ValueError(f"data: the model takes inputs of shape {model.input_shape}, found {data.input_shape}")
     config = replace(config, precision=precision_of(model, config))

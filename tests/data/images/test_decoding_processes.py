@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from ccvae.data.images import image_cache
-from ccvae.data.images.decoding import Framing, decode
+from ccvae.model.inputs.decoding import Framing, decode
 from ccvae.data.images.decoding_processes import decoded_by_processes
 from ccvae.data.images.image_cache import decoded_files
 from ccvae.distributed import worker_processes

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from ccvae.data.images import image_cache
-from ccvae.data.images.decoding import Framing, decode
 from ccvae.data.images.image_cache import decoded_files
+from ccvae.model.inputs.decoding import Framing, decode
 
 
 @pytest.fixture(autouse=True)
@@ -204,7 +204,7 @@ def test_two_processes_may_build_at_once(folder: Path, cache: Path) -> None:
         saved(folder / f"{row:02}.png", noise(40, 40, seed=row))
     code = f"""
 from pathlib import Path
-from ccvae.data.images.decoding import Framing
+from ccvae.model.inputs.decoding import Framing
 from ccvae.data.images.image_cache import decoded_files
 files = sorted(path.name for path in Path({str(folder)!r}).iterdir())
 print(int(decoded_files(Path({str(folder)!r}), files, Framing(16, 16), None)[0].astype(int).sum()))"""

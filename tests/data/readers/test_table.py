@@ -8,8 +8,8 @@ import pytest
 
 from ccvae.data import table
 from ccvae.data.splits import SPLITS
-from ccvae.data.tables.columns import InputColumns
 from ccvae.labels import Binary, Categorical
+from ccvae.model.inputs.columns import InputColumns
 
 GENERATOR = np.random.default_rng(0)
 PATIENTS = pd.DataFrame(

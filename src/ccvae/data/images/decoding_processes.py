@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFile
 
-from ccvae.data.images.decoding import UNREADABLE, Framing, decode, reason
+from ccvae.model.inputs.decoding import UNREADABLE, Framing, decode, reason
 from ccvae.distributed.worker_processes import messages_of_workers
 
 __all__ = ["IMAGES_PER_PROCESS", "decoded_by_processes"]

@@ -1,9 +1,7 @@
-"""Image files in a folder, and which of them a table's cells name."""
+"""Which image files of a folder a table's cells name."""
 
 from __future__ import annotations
 
-import os
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -12,12 +10,10 @@ from typing import Literal, get_args
 import pandas as pd
 
 from ccvae.labels.cells import first_few, is_missing, text_of
+from ccvae.model.inputs.files import IMAGE_SUFFIXES
 
-__all__ = ["Absent", "Finder", "Listed", "Repeated", "files_of"]
+__all__ = ["Absent", "Finder", "Listed", "Repeated"]
 
-IMAGE_SUFFIXES = frozenset(
-    {".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"}
-)
 LEAST_FRACTION_OF_IDS = 0.5
 
 Absent = Literal["error", "ignore"]
@@ -25,37 +21,6 @@ Absent = Literal["error", "ignore"]
 
 Repeated = Literal["error", "join"]
 """What is done about several rows that name one image: an error, or joined into one row of shares."""
-
-
-def files_of(folder: Path) -> list[str]:
-    """Images in a folder and its sub-folders: sorted paths within it, with slashes.
-
-    Raises:
-        FileNotFoundError: there is no such folder.
-        PermissionError: it, or a folder in it, may not be read.
-        ValueError: there is no image in it.
-    """
-    if not folder.exists():
-        raise FileNotFoundError(f"there is no folder {folder}")
-    if not folder.is_dir():
-        raise ValueError(f"{folder} is a file; expected a folder of images")
-
-    def refuse(error: OSError) -> None:
-        raise PermissionError(f"cannot read the folder {error.filename} ({error.strerror}); its permissions must allow it")
-
-    files, others = [], Counter[str]()
-    for parent, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
-        for name in names:
-            suffix = Path(name).suffix.lower()
-            if name.startswith(".") or suffix not in IMAGE_SUFFIXES:
-                others[suffix or name] += 1
-            else:
-                files.append(Path(parent, name).relative_to(folder).as_posix())
-    if not files:
-        found = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(5)) or "nothing"
-        raise ValueError(f"{folder} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}); it holds {found}")
-    return sorted(files)
 
 
 @dataclass(frozen=True)

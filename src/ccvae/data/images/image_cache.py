@@ -18,10 +18,10 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from ccvae.data.images.decoding import UNREADABLE, Framing, Header, decode, header_of, reason
 from ccvae.data.images.decoding_processes import IMAGES_PER_PROCESS, decoded_by_processes
 from ccvae.distributed.worker_processes import useful_processes
 from ccvae.labels.cells import first_few
+from ccvae.model.inputs.decoding import UNREADABLE, Framing, Header, decode, header_of, reason
 from ccvae.storage.cache import built_once
 
 __all__ = ["decoded", "decoded_files"]

@@ -18,6 +18,7 @@ from ccvae.data.splits import split_rows
 from ccvae.data.stratification import memberships
 from ccvae.labels import LabelSpace
 from ccvae.labels.cells import first_few
+from ccvae.model.inputs.columns import InputColumns, Number
 
 __all__ = ["arrays"]
 
@@ -78,6 +79,9 @@ def arrays(
     """
     if not isinstance(inputs, np.ndarray | torch.Tensor | pd.DataFrame):
         inputs, labels = collected(inputs, labels)
+    columns = None
+    if isinstance(inputs, pd.DataFrame):  # numbers as they are, found by name in new rows
+        columns = InputColumns(tuple(Number(str(name).strip(), 0.0, 1.0) for name in inputs.columns))
     pixels = as_inputs(inputs, channels_first)
     table = as_table(labels, label_names)
     if len(table) != len(pixels):
@@ -103,6 +107,7 @@ def arrays(
         labelled=labelled,
         seed=seed,
         groups=grouped,
+        columns=columns,
         notes=chosen.notes,
     )
 

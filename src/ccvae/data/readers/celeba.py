@@ -13,7 +13,6 @@ import pandas as pd
 
 from ccvae.data.assembly import assemble
 from ccvae.data.dataset import Dataset
-from ccvae.data.images.decoding import Framing
 from ccvae.data.images.finding import Absent
 from ccvae.data.images.image_cache import decoded_files
 from ccvae.data.parsing import parse_labels
@@ -21,6 +20,7 @@ from ccvae.data.splits import SPLITS
 from ccvae.data.tables.files import read_table, text_of_file
 from ccvae.labels import Binary
 from ccvae.labels.cells import first_few
+from ccvae.model.inputs.decoding import Framing
 
 __all__ = ["PAPER_ATTRIBUTES", "celeba", "present_rows"]
 
@@ -96,6 +96,7 @@ def celeba(
         files,
         splits,
         name=name,
+        framing=framing,
         source=source,
         labelled=labelled,
         seed=seed,

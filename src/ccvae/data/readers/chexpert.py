@@ -12,7 +12,6 @@ import pandas as pd
 
 from ccvae.data.assembly import assemble
 from ccvae.data.dataset import Dataset
-from ccvae.data.images.decoding import Fit, Framing
 from ccvae.data.images.finding import Absent
 from ccvae.data.images.image_cache import decoded_files
 from ccvae.data.parsing import parse_labels
@@ -21,6 +20,7 @@ from ccvae.data.splits import split_rows
 from ccvae.data.tables.files import read_table
 from ccvae.labels import Binary
 from ccvae.labels.cells import first_few
+from ccvae.model.inputs.decoding import Fit, Framing
 
 __all__ = ["COMPETITION", "OBSERVATIONS", "chexpert"]
 
@@ -116,6 +116,7 @@ def chexpert(
         files,
         drawn | {"test": np.arange(trained, len(table))},
         name=name,
+        framing=framing,
         source=source,
         labelled=labelled,
         seed=seed,

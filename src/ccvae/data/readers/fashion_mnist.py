@@ -16,11 +16,11 @@ import torch
 
 from ccvae.data.assembly import assemble
 from ccvae.data.dataset import Dataset
-from ccvae.data.images.decoding import Framing
 from ccvae.data.parsing import parse_labels
 from ccvae.data.splits import split_rows
 from ccvae.labels import Categorical
 from ccvae.labels.cells import Value
+from ccvae.model.inputs.decoding import Framing
 
 __all__ = ["FASHION", "fashion_mnist", "mnist"]
 

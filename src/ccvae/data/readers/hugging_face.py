@@ -14,7 +14,6 @@ import pandas as pd
 from ccvae.data.assembly import assemble
 from ccvae.data.dataset import Dataset
 from ccvae.data.findings import Delimiter
-from ccvae.data.images.decoding import Fit, Framing
 from ccvae.data.images.image_cache import decoded
 from ccvae.data.missing_values import MissingValues, is_unlabelled, listed, means_missing
 from ccvae.data.parsing import choose_columns, parse_labels
@@ -24,6 +23,7 @@ from ccvae.data.stratification import memberships
 from ccvae.labels import Categorical, Label, LabelSpace
 from ccvae.labels.cells import as_value, first_few
 from ccvae.labels.kinds import infer_label
+from ccvae.model.inputs.decoding import Fit, Framing
 
 __all__ = ["hugging_face"]
 
@@ -55,7 +55,7 @@ def hugging_face(
 
     Splits called train, validation (valid, val, dev) and test are kept, and rows of a split called unlabelled or unsupervised
     are trained on without labels. With one split only, or no validation, rows are drawn for it from the training rows. Images
-    are decoded once into a cache (see `ccvae.data.images.decoding`). Without an image column the other columns become vectors
+    are decoded once into a cache (see `ccvae.model.inputs.decoding`). Without an image column the other columns become vectors
     (see `ccvae.data.table`). A transform or format of the data set is ignored: columns are read as they are stored.
 
     Args:
@@ -144,6 +144,7 @@ def hugging_face(
         [str(row) for row in range(len(content))],
         splits_from(content, split_column, groups, shown, validation=validation, test=test, seed=seed, strata=strata),
         name=shown,
+        framing=framing,
         source=shown,
         fit_priors=space is None,
         labelled=labelled,

@@ -13,8 +13,7 @@ import pandas as pd
 from ccvae.data.assembly import assemble
 from ccvae.data.dataset import Dataset
 from ccvae.data.findings import Delimiter
-from ccvae.data.images.decoding import Fit, Framing
-from ccvae.data.images.finding import Absent, Finder, Listed, Repeated, files_of
+from ccvae.data.images.finding import Absent, Finder, Listed, Repeated
 from ccvae.data.images.image_cache import decoded_files
 from ccvae.data.missing_values import MissingValues, is_unlabelled
 from ccvae.data.parsing import choose_columns, parse_labels
@@ -23,6 +22,8 @@ from ccvae.data.stratification import memberships
 from ccvae.data.tables.files import TableSource, read_table
 from ccvae.labels import LabelSpace
 from ccvae.labels.cells import first_few, text_of
+from ccvae.model.inputs.decoding import Fit, Framing
+from ccvae.model.inputs.files import files_of
 
 __all__ = ["image_folder"]
 
@@ -64,7 +65,7 @@ def image_folder(
     folder, or in one called `unlabeled/` or the like, have none. Folders called `train/`, `validation/` and `test/` above them
     are splits.
 
-    Images are decoded once, into a cache that later calls read (see `ccvae.data.images.decoding` for sizes, colors,
+    Images are decoded once, into a cache that later calls read (see `ccvae.model.inputs.decoding` for sizes, colors,
     transparency and rotation). The cache is keyed by the files' paths, sizes and times of change: after a change of any image,
     or of which images the table lists, all are decoded again.
 
@@ -156,6 +157,7 @@ def image_folder(
         [*listed.ids, *rest],
         splits,
         name=name or folder.resolve().name,
+        framing=framing,
         source=source,
         fit_priors=space is None,
         labelled=labelled,

@@ -13,10 +13,10 @@ from ccvae.data.missing_values import MissingValues
 from ccvae.data.parsing import check_named, choose_columns, parse_labels
 from ccvae.data.splits import groups_from, splits_from
 from ccvae.data.stratification import memberships
-from ccvae.data.tables.columns import InputColumns, Missing, Number, fit_columns, missing_of
 from ccvae.data.tables.files import TableSource, read_table
 from ccvae.labels import LabelSpace
 from ccvae.labels.cells import first_few, is_missing, text_of
+from ccvae.model.inputs.columns import InputColumns, Missing, Number, fit_columns, missing_of
 
 __all__ = ["table"]
 

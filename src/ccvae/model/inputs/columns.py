@@ -119,6 +119,11 @@ class InputColumns:
         """Names of the features, in order."""
         return tuple(feature for column in self.columns for feature in column.features)
 
+    @property
+    def identity(self) -> bool:
+        """Whether vectors are the columns' numbers as they are."""
+        return all(isinstance(column, Number) and (column.mean, column.scale) == (0, 1) for column in self.columns)
+
     @classmethod
     def fit(
         cls,
@@ -151,7 +156,8 @@ class InputColumns:
         """
         absent = [column.name for column in self.columns if column.name not in table.columns]
         if absent:
-            raise ValueError(f"{source} has no input column {first_few(absent)}")
+            wanted = ", ".join(column.name for column in self.columns)
+            raise ValueError(f"{source} has no input column {first_few(absent)}; it needs {wanted}, in any order")
         row_name = table.index.name or "row"
         parts, holes = [], []
         for column in self.columns:

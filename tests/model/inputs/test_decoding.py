@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ccvae.data.images.decoding import Framing, decode
+from ccvae.model.inputs.decoding import Framing, decode
 
 
 def noise(height: int, width: int, channels: int = 3, seed: int = 0) -> np.ndarray:

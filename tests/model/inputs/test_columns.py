@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ccvae.data.tables.columns import Category, InputColumns, Number
+from ccvae.model.inputs.columns import Category, InputColumns, Number
 
 TABLE = pd.DataFrame(
     {
