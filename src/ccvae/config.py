@@ -10,7 +10,16 @@ from operator import ge, gt, le, lt
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-__all__ = ["READERS", "DataConfig", "EvaluationConfig", "ModelConfig", "TrainConfig", "check_input_shape", "settings_from"]
+__all__ = [
+    "READERS",
+    "DataConfig",
+    "DataPlace",
+    "EvaluationConfig",
+    "ModelConfig",
+    "TrainConfig",
+    "check_input_shape",
+    "settings_from",
+]
 
 Network = Literal["auto", "attentive", "conv", "paper", "resnet", "mlp"]
 LikelihoodName = Literal["laplace", "normal", "bernoulli"]
@@ -284,6 +293,19 @@ class DataConfig:
                 check_whole(name, getattr(self, name), least=1)
         if self.labelled is not None and self.labelled_per_class is not None:
             raise ValueError("labelled and labelled_per_class are both given; give one of them")
+
+
+@dataclass(frozen=True)
+class DataPlace:
+    """Where the data of a run are now; None where the run folder says it.
+
+    Args:
+        source: folder of images, or table, instead of the one that the run was trained on.
+        csv: table with the labels of a folder of images, instead of that of training.
+    """
+
+    source: str | None = None
+    csv: str | None = None
 
 
 @dataclass(frozen=True)

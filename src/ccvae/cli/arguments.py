@@ -27,6 +27,8 @@ WORDS: dict[Any, str] = {
     type(None): "null",
 }
 """Types of arguments in words."""
+RENAMED = {"--from": "--start_from"}
+"""Flags that cannot be names of arguments in Python."""
 CLASS_PATHS = ("encoder", "decoder")
 TYPED_ONLY = ("allow_class_paths", "allow_download")
 """What the user must type: a settings file cannot allow itself anything."""
@@ -144,7 +146,7 @@ def spelled_out(command: Callable[..., Any], arguments: list[str]) -> list[str]:
     switches = {f"--{name}" for name, parameter in parameters.items() if parameter.annotation is bool}
     sections = {f"--{name}" for name, parameter in parameters.items() if is_dataclass(parameter.annotation)}
     words: list[str] = []
-    for argument in arguments:
+    for argument in joined_lists(command, arguments):
         flag, equals, value = argument.partition("=")
         if flag.startswith("--"):
             flag = "--" + flag[2:].replace("-", "_")
@@ -158,6 +160,26 @@ def spelled_out(command: Callable[..., Any], arguments: list[str]) -> list[str]:
             value = checked_settings(command, flag, value)
         words.append(flag + equals + value if flag.startswith("--") else argument)
     return [*words, "true"] if words and words[-1] in switches else words
+
+
+def joined_lists(command: Callable[..., Any], arguments: list[str]) -> list[str]:
+    """Arguments in which several words after a flag that takes a list, as a shell makes of *.png, are one JSON list."""
+    hints = get_type_hints(command)
+    lists = {f"--{name}" for name, kind in hints.items() if any(get_origin(each) is list for each in (kind, *get_args(kind)))}
+    words: list[str] = []
+    position = 0
+    while position < len(arguments):
+        words.append(RENAMED.get(arguments[position], arguments[position]))
+        position += 1
+        if words[-1] not in lists:
+            continue
+        end = position
+        while end < len(arguments) and not arguments[end].startswith("--"):
+            end += 1
+        if end - position > 1:
+            words.append(json.dumps(arguments[position:end]))
+            position = end
+    return words
 
 
 def checked_settings(command: Callable[..., Any], flag: str, given: str) -> str:

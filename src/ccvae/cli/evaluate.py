@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ccvae.cli.console import tell
-from ccvae.cli.run_data import data_of
-from ccvae.config import EvaluationConfig
+from ccvae.cli.run_data import PLACE, data_of
+from ccvae.config import DataPlace, EvaluationConfig
 
 if TYPE_CHECKING:
     from ccvae.data import Dataset
@@ -22,6 +22,7 @@ def evaluate(
     split: Split = "test",
     settings: EvaluationConfig = EVALUATION,
     device: str = "auto",
+    data: DataPlace = PLACE,
     allow_class_paths: bool = False,
     allow_download: bool = False,
 ) -> None:
@@ -34,6 +35,7 @@ def evaluate(
         split: of the run's own data: "train", "validation" or "test".
         settings: how many rows each metric uses.
         device: "cpu", "cuda" or another device of torch; "auto" is a GPU if there is one.
+        data: where the run's own data are, if not where they were in training.
         allow_class_paths: import the classes that the run's config.yaml names, which runs their code; only for runs you trust.
         allow_download: get the run's own data from the Hugging Face hub, if its config.yaml names a data set there.
     """
@@ -42,9 +44,8 @@ def evaluate(
     from ccvae.evaluation.compare import comparison
 
     with launched_work_queue() as queue:
-        results = evaluate_run(
-            run, data_of(run, allow_download), split, settings, device=device, queue=queue, allow_class_paths=allow_class_paths
-        )
+        dataset = data_of(run, allow_download, data)
+        results = evaluate_run(run, dataset, split, settings, device=device, queue=queue, allow_class_paths=allow_class_paths)
     if not queue.is_first:
         return
     sys.stdout.write(comparison({run.name: results}).to_string(index=False) + "\n")
@@ -64,15 +65,16 @@ def compare(first: Path, second: Path, others: list[Path] | None = None) -> None
     sys.stdout.write(compare_runs([first, second, *(others or [])]).to_string(index=False) + "\n")
 
 
-def report(run: Path, allow_class_paths: bool = False, allow_download: bool = False) -> None:
+def report(run: Path, data: DataPlace = PLACE, allow_class_paths: bool = False, allow_download: bool = False) -> None:
     """Draw a run's figures and write its report again.
 
     Args:
         run: run folder.
+        data: where the run's own data are, if not where they were in training.
         allow_class_paths: import the classes that the run's config.yaml names, which runs their code; only for runs you trust.
         allow_download: get the run's own data from the Hugging Face hub, if its config.yaml names a data set there.
     """
-    draw(run, data_of(run, allow_download), allow_class_paths)
+    draw(run, data_of(run, allow_download, data), allow_class_paths)
 
 
 def draw(run: Path, dataset: "Dataset", allow_class_paths: bool) -> None:

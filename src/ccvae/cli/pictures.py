@@ -3,13 +3,18 @@
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ccvae.cli.console import tell
-from ccvae.cli.run_data import inputs_of
+from ccvae.cli.run_data import PLACE, inputs_of
+from ccvae.config import DataPlace
+from ccvae.storage.yaml_text import parse_yaml
 
 if TYPE_CHECKING:
+    import pandas as pd
     from torch import Tensor
+
+    from ccvae.model.ccvae import CCVAE
 
 __all__ = ["counterfactual", "generate", "intervene", "transfer", "traverse", "write_pictures"]
 
@@ -19,7 +24,7 @@ TOGETHER = 256
 
 def generate(
     run: Path,
-    given: str = "",
+    given: dict[str, Any] | list[str] | str = "",
     out: Path = Path("generated.png"),
     count: int = 16,
     seed: int = 0,
@@ -33,14 +38,17 @@ def generate(
 
     Args:
         run: run folder.
-        given: label values, such as Smiling=1,Eyeglasses=0.
-        out: a .png file for one image grid, or a folder for one PNG per image.
-        count: how many images.
+        given: label values, such as Smiling=1,Eyeglasses=0, also as JSON or given several times; or a .csv file with one row of
+            label values for each image.
+        out: a .png file for one image grid, or a folder for one PNG per image; a .csv file for a model of a table.
+        count: how many images, or rows of a table.
         seed: seed of the first image; each further image has the next number as its seed.
         strength: quantile of p(z|y) at which the given labels show; they vary if not given.
         device: "cpu", "cuda" or another device of torch; "auto" is a GPU if there is one.
         allow_class_paths: import the classes that the run's config.yaml names, which runs their code; only for runs you trust.
     """
+    import pandas as pd
+
     from ccvae.distributed.devices import device_named
     from ccvae.distributed.shard import Shard, process_rank
     from ccvae.model.ccvae import load
@@ -49,8 +57,14 @@ def generate(
     parts = range(0, count, TOGETHER)
     process = process_rank()
     shard = Shard(len(parts), process.rank, process.world_size)
-    values = assignments(given)
     model = load(run, allow_class_paths=allow_class_paths).to(device_named(device, process.local_rank))
+    values = conditions(given)
+    if isinstance(values, pd.DataFrame):
+        write_table(model, out, model.generate(len(values), values, seed, strength))
+        return
+    if model.input_format.columns is not None:
+        write_table(model, out, model.generate(count, values, seed, strength))
+        return
     if count <= TOGETHER or out.suffix.lower() == ".png":
         if shard.world_size > 1:
             raise ValueError(f"several processes need a folder to write to, and more than {TOGETHER} images; start one")
@@ -71,6 +85,8 @@ def intervene(
     strength: float | None = 0.5,
     seed: int = 0,
     count: int = 8,
+    csv: Path | None = None,
+    data: DataPlace = PLACE,
     allow_class_paths: bool = False,
     allow_download: bool = False,
 ) -> None:
@@ -79,20 +95,26 @@ def intervene(
     Args:
         run: run folder.
         out: a .png file for one image grid, or a folder for one PNG per result.
-        changes: label values, such as Smiling=1,Eyeglasses=0.
+        changes: label values, such as Smiling=1,Eyeglasses=0, or as JSON; or a .csv file with one row of label values for each
+            image, where empty cells leave a label as it is.
         images: image files or folders; the run's own test images if none is given.
         strength: quantile of p(z|y) at which the labels show; null draws a characteristic for every image.
         seed: seed of those draws.
         count: how many of the run's own test images are used.
+        csv: table of raw rows, for a model of a table; results are a .csv file in the same units.
+        data: where the run's own data are, if not where they were in training.
         allow_class_paths: import the classes that the run's config.yaml names, which runs their code; only for runs you trust.
         allow_download: get the run's own data from the Hugging Face hub, if its config.yaml names a data set there.
     """
     from ccvae.model.ccvae import load
 
     model = load(run, allow_class_paths=allow_class_paths)
-    _, inputs = inputs_of(model, run, images, "test", count, allow_download)
-    x = model.inputs(inputs)
-    results = model.intervene(x, assignments(changes), strength, seed)
+    opened = inputs_of(model, run, images, "test", count, allow_download, data, csv)
+    x = model.inputs(opened)
+    results = model.intervene(x, conditions(changes), strength, seed)
+    if model.input_format.columns is not None:
+        write_table(model, out, results, opened.read_ids)
+        return
     caption = f"Images with {changes}, below originals and reconstructions."
     write_pictures(out, results[None], [changes], caption, above={"original": x, "reconstruction": model.reconstruct(x)})
 
@@ -105,6 +127,8 @@ def traverse(
     steps: int = 9,
     strength: float = 0.95,
     count: int = 4,
+    csv: Path | None = None,
+    data: DataPlace = PLACE,
     allow_class_paths: bool = False,
     allow_download: bool = False,
 ) -> None:
@@ -118,15 +142,21 @@ def traverse(
         steps: number of pictures along each label.
         strength: quantile of p(z|y) at both ends.
         count: how many of the run's own test images are used.
+        csv: table of raw rows, for a model of a table; results are a .csv file in the same units.
+        data: where the run's own data are, if not where they were in training.
         allow_class_paths: import the classes that the run's config.yaml names, which runs their code; only for runs you trust.
         allow_download: get the run's own data from the Hugging Face hub, if its config.yaml names a data set there.
     """
     from ccvae.model.ccvae import load
 
     model = load(run, allow_class_paths=allow_class_paths)
-    _, inputs = inputs_of(model, run, images, "test", count, allow_download)
+    opened = inputs_of(model, run, images, "test", count, allow_download, data, csv)
+    x = model.inputs(opened)
     names = labels.split(",")
-    walked = model.traverse(inputs, names, steps, strength)
+    walked = model.traverse(x, names, steps, strength)
+    if model.input_format.columns is not None:
+        write_table(model, out, walked, opened.read_ids)
+        return
     if len(names) == 1:
         caption = f"Images along {labels}, from its first value at the left to its last at the right."
         write_pictures(out, walked, [labels] * len(walked), caption)
@@ -142,6 +172,8 @@ def transfer(
     source: Path | None = None,
     targets: list[Path] | Path | None = None,
     count: int = 8,
+    csv: Path | None = None,
+    data: DataPlace = PLACE,
     allow_class_paths: bool = False,
     allow_download: bool = False,
 ) -> None:
@@ -154,6 +186,8 @@ def transfer(
         source: image file; the first of the run's own test images if not given.
         targets: image files or folders; the run's own test images if none is given.
         count: how many of the run's own test images are used.
+        csv: table of raw rows, for a model of a table: the first is the source, the others are targets.
+        data: where the run's own data are, if not where they were in training.
         allow_class_paths: import the classes that the run's config.yaml names, which runs their code; only for runs you trust.
         allow_download: get the run's own data from the Hugging Face hub, if its config.yaml names a data set there.
     """
@@ -162,8 +196,15 @@ def transfer(
     from ccvae.model.ccvae import load
 
     model = load(run, allow_class_paths=allow_class_paths)
-    source_images = model.inputs(inputs_of(model, run, None if source is None else [source], "test", 1, allow_download)[1])
-    x = model.inputs(inputs_of(model, run, targets, "test", count, allow_download)[1])
+    if model.input_format.columns is not None:
+        opened = inputs_of(model, run, None, "test", 1 + count, allow_download, data, csv)
+        rows = model.inputs(opened)
+        ids = None if opened.read_ids is None else opened.read_ids[1:]
+        write_table(model, out, model.transfer(rows[:1], rows[1:], labels.split(",")), ids)
+        return
+    sources = None if source is None else [source]
+    source_images = model.inputs(inputs_of(model, run, sources, "test", 1, allow_download, data))
+    x = model.inputs(inputs_of(model, run, targets, "test", count, allow_download, data))
     results = model.transfer(source_images[:1], x, labels.split(","))
     blank = torch.ones_like(source_images[:1])
     first = torch.cat([source_images[:1], x])
@@ -181,6 +222,8 @@ def counterfactual(
     images: list[Path] | Path | None = None,
     probability: float = 0.9,
     count: int = 8,
+    csv: Path | None = None,
+    data: DataPlace = PLACE,
     allow_class_paths: bool = False,
     allow_download: bool = False,
 ) -> None:
@@ -194,22 +237,42 @@ def counterfactual(
         images: image files or folders; the run's own test images if none is given.
         probability: probability that q(y|x) must give the value.
         count: how many of the run's own test images are used.
+        csv: table of raw rows, for a model of a table; results are a .csv file in the same units.
+        data: where the run's own data are, if not where they were in training.
         allow_class_paths: import the classes that the run's config.yaml names, which runs their code; only for runs you trust.
         allow_download: get the run's own data from the Hugging Face hub, if its config.yaml names a data set there.
     """
     from ccvae.model.ccvae import load
 
     model = load(run, allow_class_paths=allow_class_paths)
-    names, inputs = inputs_of(model, run, images, "test", count, allow_download)
-    x = model.inputs(inputs)
+    opened = inputs_of(model, run, images, "test", count, allow_download, data, csv)
+    x = model.inputs(opened)
     found = model.counterfactual(x, label, value, probability)
     table = found.before.add_suffix(" before").join(found.after.add_suffix(" after"))
-    table.insert(0, "id", names)
+    table.insert(0, "id", range(len(table)) if opened.read_ids is None else opened.read_ids)
     sys.stdout.write(table.assign(distance=found.distance).to_csv(index=False, float_format="%.4f"))
+    if model.input_format.columns is not None:
+        write_table(model, out, found.images, opened.read_ids)
+        return
     caption = f"The smallest changes after which another value of {label} is predicted, below originals and reconstructions."
     above = {"original": x, "reconstruction": model.reconstruct(x)}
     below = [f"{label}={each}" for each in found.values]
     write_pictures(out, found.images[None], ["changed"], caption, above=above, below=below)
+
+
+def write_table(model: "CCVAE", out: Path, results: Any, ids: "pd.Index | None" = None) -> None:
+    """Write results `(rows, *steps, features)` of a model of a table as CSV in own units."""
+    import pandas as pd
+
+    from ccvae.model.inputs.reading import Inputs
+    from ccvae.model.outputs import as_given
+    from ccvae.storage.atomic import writing
+
+    table = results if isinstance(results, pd.DataFrame) else as_given(model, results, None, Inputs(lambda _: iter(()), ids))
+    place = out.with_suffix(".csv") if out.suffix.lower() == ".png" else out
+    with writing(place) as path:
+        table.reset_index().to_csv(path, index=False)
+    tell(f"{len(table)} rows in {place}")
 
 
 def write_pictures(
@@ -262,12 +325,40 @@ def write_each(folder: Path, pictures: "Tensor", first: int = 0) -> None:
             to_pil(pixels).save(path, format="PNG")
 
 
+def conditions(given: dict[str, Any] | list[str] | str) -> "dict[str, Any] | pd.DataFrame":
+    """Label values by name, or a table of them with one row for each image.
+
+    Args:
+        given: a mapping; texts such as "Smiling=1" or "Smiling=1,Eyeglasses=0"; or the path of a .csv file.
+    """
+    if isinstance(given, dict):
+        return given
+    texts = [given] if isinstance(given, str) else given
+    if len(texts) == 1 and texts[0].lower().endswith(".csv") and "=" not in texts[0]:
+        from ccvae.data.tables.files import read_table
+
+        return read_table(texts[0])[0]
+    values: dict[str, Any] = {}
+    for text in texts:
+        values |= assignments(text)
+    return values
+
+
 def assignments(text: str) -> dict[str, str]:
-    """Label values by name, of a text such as "Smiling=1,Eyeglasses=0"."""
-    values = {}
-    for part in filter(None, text.split(",")):
+    """Label values by name, of a text such as "Smiling=1,Eyeglasses=0"; a part without "=" belongs to the value before it."""
+    if text.lstrip().startswith("{"):
+        found = parse_yaml(text, "label values")
+        if isinstance(found, dict):
+            return {str(name): value for name, value in found.items()}
+    values: dict[str, str] = {}
+    last = ""
+    for part in text.split(",") if text else []:
         name, equals, value = part.rpartition("=")
-        if not equals:
+        if equals:
+            last = name.strip()
+            values[last] = value.strip()
+        elif last:
+            values[last] += f",{part}"
+        elif part:
             raise ValueError(f"expected LABEL=VALUE, separated by commas, found {part!r}")
-        values[name.strip()] = value.strip()
     return values

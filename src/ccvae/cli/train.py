@@ -10,6 +10,7 @@ from typing import Any
 
 from ccvae.cli.console import description, tell
 from ccvae.cli.evaluate import draw
+from ccvae.cli.run_data import known_of
 from ccvae.config import DataConfig, ModelConfig, TrainConfig
 
 __all__ = ["train"]
@@ -27,6 +28,7 @@ def train(
     dry_run: bool = False,
     tensorboard: bool = False,
     figures: bool = True,
+    start_from: Path | None = None,
     allow_class_paths: bool = False,
 ) -> None:
     """Train a model, and write its run folder with figures and report.
@@ -41,15 +43,18 @@ def train(
         dry_run: read the data, describe the model, and stop without writing anything.
         tensorboard: write logs for TensorBoard too (needs the package tensorboard).
         figures: draw figures and write the report after training.
+        start_from: run folder whose weights training starts from (also written --from RUN); its labels, input columns and model
+            settings are taken over.
         allow_class_paths: import the encoder and decoder that a settings file (--config) names, which runs their code; those
             named by --model.encoder and --model.decoder on the command line are allowed already.
     """
     import torch
 
     from ccvae.data.open import open_data
+    from ccvae.data.origin import located
     from ccvae.distributed.shard import is_first_process
     from ccvae.distributed.shutdown import exit_now
-    from ccvae.model.ccvae import CCVAE
+    from ccvae.model.ccvae import CCVAE, load
     from ccvae.storage.run_folder import CONFIG, check_free, check_resumable
     from ccvae.training.few_labels import recipe_for
     from ccvae.training.fit import Interrupted, fit, precision_of
@@ -61,12 +66,20 @@ def train(
     for source_of_messages in ("lightning.pytorch", "lightning.fabric.utilities.distributed"):
         logging.getLogger(source_of_messages).setLevel(logging.WARNING)
     logging.getLogger("ccvae.data").setLevel(logging.ERROR)  # warnings about data are printed with their description
-    settings = {"data": {"source": source, **asdict(data)}}
+    base = None
+    if start_from is not None:
+        if model != MODEL:
+            raise ValueError("from: a run's weights come with its model settings; leave out those given")
+        base = load(start_from, allow_class_paths=allow_class_paths)
+        model = base.config
+    # paths from the root, so that the run can be evaluated in any working directory
+    csv = None if data.csv is None else located(data.csv)
+    settings = {"data": {"source": located(source), **asdict(data), "csv": csv}}
     if resume and (out / CONFIG).exists():
         check_resumable(out, settings | {"model": asdict(model), "training": asdict(training)})
     elif first and not resume and not dry_run:
         check_free(out)
-    dataset = open_data(source, data)
+    dataset = open_data(source, data, None if start_from is None else known_of(start_from))
     recipe = recipe_for(training, dataset)
     if first:
         tell(description(dataset))
@@ -77,7 +90,8 @@ def train(
                 f"{', mirrored images' if recipe.flip else ''}); --training.few_labels false leaves them out"
             )
     torch.manual_seed(training.seed)
-    fresh = CCVAE(dataset.space, dataset.input_shape, model)  # a checkpoint replaces its weights
+    # a resumed run's checkpoint replaces the weights
+    fresh = CCVAE(dataset.space, dataset.input_shape, model) if base is None else base
     weight = classification_weight(fresh, training)
     size = sum(parameter.numel() for parameter in fresh.parameters())
     if first:

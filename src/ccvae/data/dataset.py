@@ -107,6 +107,7 @@ class Dataset:
         columns: how a table's columns became vectors, for new rows of it (see `ccvae.data.table`); None for other inputs.
         mirrored: whether an image mirrored left to right has the same labels: true of faces, not of digits, text or organs.
         framing: how image files were brought to one size, for new ones; None for other inputs.
+        origin: how the data were read (see `ccvae.data.origin`); None for data made in memory.
         notes: what the reader found and decided, in sentences for people.
         warnings: what should be looked at before training, such as a class that looks like a code for missing.
 
@@ -127,6 +128,7 @@ class Dataset:
     columns: InputColumns | None = None
     mirrored: bool = False
     framing: Framing | None = None
+    origin: Any = None
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 

@@ -12,6 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
+from difflib import get_close_matches
 from typing import Any, cast
 
 import numpy as np
@@ -76,7 +77,9 @@ class LabelSpace:
     def index(self, name: str) -> int:
         """Position of a label; raises `ValueError` naming those there are."""
         if name not in self.names:
-            raise ValueError(f"no label {name!r}; the labels are {', '.join(self.names)}")
+            near = get_close_matches(name, self.names, 1)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            raise ValueError(f"no label {name!r}{hint}; the labels are {', '.join(self.names)}")
         return self.names.index(name)
 
     def encode(self, table: pd.DataFrame, source: str = "table") -> np.ndarray:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ccvae.config import ModelConfig
 from ccvae.labels import LabelSpace
 from ccvae.labels.cells import first_few
+from ccvae.model.inputs.format import InputFormat
 from ccvae.model.label_blocks.layout import block_slices
 from ccvae.model.latent_model import LatentModel
 from ccvae.model.networks.build import Decoder, Encoder, build_decoder, build_encoder
@@ -115,3 +116,5 @@ def save_settings(model: LatentModel, folder: Path, settings: Mapping[str, Any] 
     """Write what is known of a model before it is trained: settings and labels, but no weights. See `save`."""
     write_settings(folder, {"input_shape": list(model.input_shape), "model": asdict(model.config), **(settings or {})})
     write_labels(folder, model.space)
+    if model.input_format != InputFormat():
+        write_input_format(folder, model.input_format.to_json())

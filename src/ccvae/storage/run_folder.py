@@ -6,6 +6,7 @@
     model.safetensors   the weights, once there are trained ones; those of an interrupted training say so
     calibration.json    temperatures and thresholds fitted on held-out labelled rows, if there were any
     splits.csv          the split of every row
+    data.safetensors    inputs and labels, where they were in memory only, so that no file could be read again
     metrics.csv         terms of the bound by epoch
     checkpoints/        last.ckpt and previous.ckpt, to resume training from, and best.ckpt
     figures/, report.html
@@ -163,7 +164,10 @@ def read_input_format(folder: Path) -> str | None:
         return None
     if path.stat().st_size > LARGEST_INPUTS:
         raise ValueError(f"{path}: {path.stat().st_size:,} bytes are too large for a description of inputs")
-    return text_of(path)
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from None
 
 
 def present(folder: Path, name: str) -> Path:
@@ -190,6 +194,7 @@ def check_resumable(folder: Path, settings: Mapping[str, Any]) -> None:
         for section, values in settings.items()
         for name, value in yaml.safe_load(yaml.safe_dump(values)).items()
         if known.get(section, {}).get(name) != value and name not in RESUMABLE_CHANGES and (name, value) not in RESOLVED
+        if not (name == "epochs" and value > known.get(section, {}).get(name, value))  # training may go on for longer
     ]
     if changed:
         raise ValueError(f"resume: {folder} was trained with other settings: {'; '.join(changed)}; use the same settings")

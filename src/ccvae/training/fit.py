@@ -12,10 +12,12 @@ from typing import Any, TypeVar, cast
 import pandas as pd
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 
-from ccvae.config import Precision, TrainConfig
+from ccvae.config import DataConfig, Precision, TrainConfig
 from ccvae.data.dataset import Dataset
 from ccvae.data.loaders.batches import Batches, SplitBatches
 from ccvae.data.loaders.device_inputs import DeviceInputs
+from ccvae.data.origin import settings_of
+from ccvae.data.stored import store
 from ccvae.distributed.devices import chosen_precision, warn_of_slow_precision
 from ccvae.distributed.shard import is_first_process
 from ccvae.model.calibration import fit_calibration
@@ -106,9 +108,7 @@ def fit(
         if not resume:
             check_free(folder)
         chosen = {} if recipe is None else {"few_labels": asdict(recipe)}
-        save_settings(model, folder, {"training": asdict(config), **chosen, **(settings or {})})
-        with writing(folder / "splits.csv") as path:
-            data.split_table().to_csv(path, index=False)
+        save_settings(model, folder, {"training": asdict(config), **chosen, **write_data(data, folder, settings)})
     stage = Stage(kept, folder and folder / "metrics.csv", "" if recipe is None else "CCVAE", resume, progress, trainer)
     try:
         if recipe is not None:
@@ -236,6 +236,27 @@ def precision_of(model: LatentModel, config: TrainConfig) -> Precision:
     dtype = next(model.parameters()).dtype
     chosen = chosen_precision(config.precision, config.accelerator, len(model.input_shape) == 3, dtype)
     return cast(Precision, chosen)
+
+
+def write_data(data: Dataset, folder: Path, settings: dict[str, Any] | None) -> dict[str, Any]:
+    """Write what a run needs to read its data again; gives the sections of `config.yaml`, with "data" where it is known."""
+    with writing(folder / "splits.csv") as path:
+        data.split_table().to_csv(path, index=False)
+    sections = dict(settings or {})
+    if "data" in sections:
+        return sections
+    origin = settings_of(data)
+    if origin is not None:
+        source = origin.pop("source")
+        return {**sections, "data": {"source": source, **asdict(DataConfig(**origin))}}
+    if not store(data, folder):
+        logging.getLogger("ccvae.data").warning(
+            "%s: the data are in memory only, and too large to be stored in %s; to evaluate it, name their files with "
+            "--data.source",
+            data.name,
+            folder,
+        )
+    return sections
 
 
 def training_module(

@@ -18,6 +18,15 @@ def decayed_parameters(model: nn.Module) -> set[str]:
     return {name for name, parameter in model.named_parameters() if parameter.ndim > 1 and not name.startswith("blocks.")}
 
 
+class Schedule(OneCycleLR):
+    """One cycle whose length is that of now, when a run that was trained for fewer epochs is resumed."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on where the state stopped, in this schedule's phases."""
+        own = {name: getattr(self, name) for name in ("total_steps", "_schedule_phases")}
+        super().load_state_dict({**state_dict, **own})
+
+
 def build_optimizer(model: nn.Module, config: TrainConfig, steps: int, decayed: set[str]) -> tuple[AdamW, OneCycleLR]:
     """Optimizer and learning-rate schedule of a model.
 
@@ -46,4 +55,4 @@ def build_optimizer(model: nn.Module, config: TrainConfig, steps: int, decayed: 
     ]
     # Lightning cannot clip gradients in mixed precision if the optimizer is fused
     optimizer = AdamW(groups, fused=not config.gradient_clip)
-    return optimizer, OneCycleLR(optimizer, [group["lr"] for group in groups], total_steps=steps)
+    return optimizer, Schedule(optimizer, [group["lr"] for group in groups], total_steps=steps)

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image, ImageFile
 
 from ccvae.data.images import image_cache
-from ccvae.model.inputs.decoding import Framing, decode
 from ccvae.data.images.decoding_processes import decoded_by_processes
 from ccvae.data.images.image_cache import decoded_files
 from ccvae.distributed import worker_processes
+from ccvae.model.inputs.decoding import Framing, decode
 
 FRAMING = Framing(12, 16, "crop")
 COUNT = 7

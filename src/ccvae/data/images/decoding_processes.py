@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFile
 
-from ccvae.model.inputs.decoding import UNREADABLE, Framing, decode, reason
 from ccvae.distributed.worker_processes import messages_of_workers
+from ccvae.model.inputs.decoding import UNREADABLE, Framing, decode, reason
 
 __all__ = ["IMAGES_PER_PROCESS", "decoded_by_processes"]
 

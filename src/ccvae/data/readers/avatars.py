@@ -48,6 +48,7 @@ import numpy as np
 
 from ccvae.data.dataset import Dataset, Truth
 from ccvae.data.label_arrays import LabelArrays
+from ccvae.data.origin import recorded
 from ccvae.data.splits import split_rows
 from ccvae.data.synthetic_faces.drawing import DRAWING_VERSION, draw, draw_data_set
 from ccvae.data.synthetic_faces.parts import AvatarStyle
@@ -66,6 +67,7 @@ FACES_PER_PROCESS = 5_000
 """The fewest faces of 64×64 for which starting another process pays off."""
 
 
+@recorded
 def avatars(
     count: int = 20_000,
     size: int = 32,

@@ -15,6 +15,7 @@ from ccvae.data.assembly import assemble
 from ccvae.data.dataset import Dataset
 from ccvae.data.images.finding import Absent
 from ccvae.data.images.image_cache import decoded_files
+from ccvae.data.origin import recorded
 from ccvae.data.parsing import parse_labels
 from ccvae.data.splits import SPLITS
 from ccvae.data.tables.files import read_table, text_of_file
@@ -41,6 +42,7 @@ ATTRIBUTE_FILES = ("list_attr_celeba.txt", "Anno/list_attr_celeba.txt", "list_at
 PARTITION_FILES = ("list_eval_partition.txt", "Eval/list_eval_partition.txt", "list_eval_partition.csv")
 
 
+@recorded
 def celeba(
     folder: str | Path,
     *,

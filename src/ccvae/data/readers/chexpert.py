@@ -14,6 +14,7 @@ from ccvae.data.assembly import assemble
 from ccvae.data.dataset import Dataset
 from ccvae.data.images.finding import Absent
 from ccvae.data.images.image_cache import decoded_files
+from ccvae.data.origin import recorded
 from ccvae.data.parsing import parse_labels
 from ccvae.data.readers.celeba import present_rows
 from ccvae.data.splits import split_rows
@@ -41,6 +42,7 @@ Blank = Literal["missing", "zero"]
 MEANINGS: dict[str, float | None] = {"missing": None, "zero": 0, "one": 1, "soft": 0.5}
 
 
+@recorded
 def chexpert(
     folder: str | Path,
     *,

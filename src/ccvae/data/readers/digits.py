@@ -7,6 +7,7 @@ import pandas as pd
 from PIL import Image
 
 from ccvae.data.dataset import Dataset
+from ccvae.data.origin import recorded
 from ccvae.data.readers.arrays import arrays
 from ccvae.data.splits import split_rows
 
@@ -16,6 +17,7 @@ MOST_LEVEL = 16  # of scikit-learn's grey levels
 CLASSES = tuple(range(10))
 
 
+@recorded
 def digits(
     size: int = 16,
     *,

@@ -16,6 +16,7 @@ import torch
 
 from ccvae.data.assembly import assemble
 from ccvae.data.dataset import Dataset
+from ccvae.data.origin import recorded
 from ccvae.data.parsing import parse_labels
 from ccvae.data.splits import split_rows
 from ccvae.labels import Categorical
@@ -32,6 +33,7 @@ PARTS = ("train", "t10k")
 BATCH = 4096
 
 
+@recorded
 def fashion_mnist(
     folder: str | Path | None = None,
     *,
@@ -65,6 +67,7 @@ def fashion_mnist(
     return replace(data, mirrored=True)
 
 
+@recorded
 def mnist(
     folder: str | Path,
     *,

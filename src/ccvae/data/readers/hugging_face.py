@@ -16,6 +16,7 @@ from ccvae.data.dataset import Dataset
 from ccvae.data.findings import Delimiter
 from ccvae.data.images.image_cache import decoded
 from ccvae.data.missing_values import MissingValues, is_unlabelled, listed, means_missing
+from ccvae.data.origin import recorded
 from ccvae.data.parsing import choose_columns, parse_labels
 from ccvae.data.readers.table import table
 from ccvae.data.splits import SPLIT_NAMES, groups_from, splits_from
@@ -30,6 +31,7 @@ __all__ = ["hugging_face"]
 SPLIT_COLUMN = "split of the data set"
 
 
+@recorded
 def hugging_face(
     source: Any,
     *,

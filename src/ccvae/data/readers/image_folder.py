@@ -16,6 +16,7 @@ from ccvae.data.findings import Delimiter
 from ccvae.data.images.finding import Absent, Finder, Listed, Repeated
 from ccvae.data.images.image_cache import decoded_files
 from ccvae.data.missing_values import MissingValues, is_unlabelled
+from ccvae.data.origin import recorded
 from ccvae.data.parsing import choose_columns, parse_labels
 from ccvae.data.splits import SPLIT_NAMES, groups_from, splits_from
 from ccvae.data.stratification import memberships
@@ -34,6 +35,7 @@ FILE, CLASS, SPLIT = "image", "class", "split"
 """Columns of the table made from class folders."""
 
 
+@recorded
 def image_folder(
     folder: str | Path,
     csv: TableSource | None = None,

@@ -10,6 +10,7 @@ from ccvae.data.assembly import assemble
 from ccvae.data.dataset import Dataset
 from ccvae.data.findings import Delimiter
 from ccvae.data.missing_values import MissingValues
+from ccvae.data.origin import recorded
 from ccvae.data.parsing import check_named, choose_columns, parse_labels
 from ccvae.data.splits import groups_from, splits_from
 from ccvae.data.stratification import memberships
@@ -21,6 +22,7 @@ from ccvae.model.inputs.columns import InputColumns, Missing, Number, fit_column
 __all__ = ["table"]
 
 
+@recorded
 def table(
     source: TableSource,
     labels: Sequence[str],
