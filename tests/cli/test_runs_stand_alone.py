@@ -13,7 +13,9 @@ import ccvae
 from ccvae.cli.main import main
 from ccvae.data import arrays, image_folder, table
 
-ROWS = pd.DataFrame({"id": [f"r{row}" for row in range(60)], "x": np.arange(60) * 1000.0, "c": ["u", "v", "w"] * 20, "y": ["a", "b"] * 30})
+ROWS = pd.DataFrame(
+    {"id": [f"r{row}" for row in range(60)], "x": np.arange(60) * 1000.0, "c": ["u", "v", "w"] * 20, "y": ["a", "b"] * 30}
+)
 SHORT = ["--training.epochs", "1", "--training.batch_size", "20", "--training.accelerator", "cpu", "--figures", "false"]
 FEW = [
     f"--settings.{name}={count}"
