@@ -146,3 +146,34 @@ def test_values_that_are_not_as_published(root: Path) -> None:
     with pytest.raises(ValueError, match=r"attribute Male: expected 1 or -1, found 000005.jpg: 0"):
         celeba(root)
     assert len(celeba(root, attributes=["Smiling"], size=16)) == ROWS
+
+
+def test_as_kaggle_packs_it(root: Path) -> None:
+    expected = celeba(root, attributes="all")
+    (root / "img_align_celeba").rename(root / "inner")
+    (root / "img_align_celeba").mkdir()
+    (root / "inner").rename(root / "img_align_celeba" / "img_align_celeba")
+    for name in ("list_attr_celeba.txt", "list_eval_partition.txt"):
+        (root / name).unlink()
+    cells = [",".join([file, *map(str, row)]) for file, row in zip(FILES, VALUES.tolist(), strict=True)]
+    (root / "list_attr_celeba.csv").write_text("\n".join([",".join(["image_id", *ATTRIBUTES]), *cells]) + "\n")
+    parts = [f"{file},{part}" for file, part in zip(FILES, PARTITION, strict=True)]
+    (root / "list_eval_partition.csv").write_text("\n".join(["image_id,partition", *parts]) + "\n")
+    data = celeba(root, attributes="all")
+    assert data.space == expected.space
+    np.testing.assert_array_equal(data.labels, expected.labels)
+    np.testing.assert_array_equal(data.inputs, expected.inputs)
+    assert {split: rows.tolist() for split, rows in data.splits.items()} == {
+        split: rows.tolist() for split, rows in expected.splits.items()
+    }
+
+
+def test_part_of_the_images(root: Path) -> None:
+    for file in FILES[1:20:2]:
+        (root / "img_align_celeba" / file).unlink()
+    with pytest.raises(ValueError, match="absent='ignore'"):
+        celeba(root)
+    data = celeba(root, attributes=["Male", "Young"], absent="ignore")
+    assert data.ids.tolist() == [*FILES[0:20:2], *FILES[20:]]
+    assert [len(data.splits[split]) for split in SPLITS] == [10, 5, 5]
+    assert "10 rows of list_attr_celeba.txt whose image does not exist, ignored" in data.notes

@@ -140,3 +140,33 @@ def test_choices_that_make_no_sense(root: Path) -> None:
         chexpert(root, observations=["Oedema"])
     with pytest.raises(FileNotFoundError, match=r"train\.csv"):
         chexpert(root / "train")
+
+
+def test_all_observations_of_the_real_table(root: Path) -> None:
+    """In the published train.csv "No Finding" is 1 or blank, never 0."""
+    path = root / "train.csv"
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table["No Finding"] = ["1.0", "", "", ""] * 20
+    table.to_csv(path, index=False)
+    data = chexpert(root, observations="all", size=16)
+    assert data.space.names == OBSERVATIONS
+    frontal = table["Frontal/Lateral"] == "Frontal"
+    np.testing.assert_array_equal(data.labels[:40, 0], (table.loc[frontal, "No Finding"] == "1.0").to_numpy())
+    assert any("blank 'No Finding' is taken as 0" in note for note in data.notes)
+    table["Fracture"] = ["1.0", "", "", ""] * 20
+    table.to_csv(path, index=False)
+    valid = pd.read_csv(root / "valid.csv", dtype=str)
+    valid.assign(Fracture="1.0").to_csv(root / "valid.csv", index=False)
+    with pytest.raises(ValueError, match=r"'Fracture' is constant.*read blank cells as 0 with blank='zero'"):
+        chexpert(root, observations="all", size=16)
+    assert len(chexpert(root, observations="all", blank="zero", size=16)) == 50
+
+
+def test_part_of_the_images(root: Path) -> None:
+    for path in sorted((root / "train").rglob("*frontal.jpg"))[::2]:
+        path.unlink()
+    with pytest.raises(ValueError, match="absent='ignore'"):
+        chexpert(root)
+    data = chexpert(root, absent="ignore", size=16)
+    assert len(data) == 30
+    assert len(data.splits["test"]) == 10

@@ -160,3 +160,36 @@ def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "datasets", None)
     with pytest.raises(ValueError, match=r"pip install 'ccvae\[hub\]'"):
         hugging_face("anything")
+
+
+def test_lists_of_classes() -> None:
+    features = datasets.Features(
+        {"image": datasets.Image(), "seen": datasets.Sequence(datasets.ClassLabel(names=["cat", "dog", "owl"]))}
+    )
+    columns = {"image": [Image.fromarray(picture) for picture in PICTURES], "seen": [[0], [0, 1], [], [1]] * 5}
+    data = hugging_face(datasets.Dataset.from_dict(columns, features=features), size=16)
+    assert data.space.names == ("cat", "dog")
+    assert data.labels[:4].tolist() == [[1, 0], [1, 1], [0, 0], [0, 1]]
+
+
+def test_a_transform_is_passed_by() -> None:
+    def transform(batch: dict[str, Any]) -> dict[str, Any]:
+        return {"pixels": [np.asarray(picture) for picture in batch["picture"]]}
+
+    check(hugging_face(made().with_transform(transform), size=16))
+    check(hugging_face(made().with_format("numpy"), size=16))
+
+
+@pytest.mark.parametrize("name", ["unsupervised", "unlabelled", "unlabeled"])
+def test_an_unlabelled_split_is_trained_on(name: str) -> None:
+    parts = datasets.DatasetDict({"train": made(slice(0, 10)), "test": made(slice(10, 15)), name: made(slice(15, 20))})
+    data = hugging_face(parts, size=16, validation=2)
+    assert [len(data.splits[split]) for split in SPLITS] == [13, 2, 5]
+    assert np.isnan(data.labels[15:]).all()
+    assert not np.isnan(data.labels[:15, 1]).any()
+    assert set(range(15, 20)) <= set(data.splits["train"]) | set(data.splits["validation"])
+
+
+def test_names_that_mean_missing() -> None:
+    data = hugging_face(made(), size=16, labels=["animal"], missing_values="bee")
+    assert data.space["animal"].values == ("cat", "ant")  # type: ignore[union-attr]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
 
-from ccvae.data.checks.page import page_of_report, text_of_report
+from ccvae.data.checks.findings import Correlation, Findings, LabelSummary
+from ccvae.data.checks.page import page_of_report
+from ccvae.data.checks.text import text_of_report
 from ccvae.data.dataset import Dataset
 from ccvae.data.splits import SPLITS
 from ccvae.labels import Binary, Categorical, Continuous, Label, LabelSpace
@@ -25,77 +27,8 @@ MOST_CORRELATIONS = 12
 CHUNK = 4096
 
 
-@dataclass(frozen=True)
-class LabelSummary:
-    """What is observed of one label.
-
-    Args:
-        name: the label's name.
-        kind: "binary", "categorical" or "continuous".
-        observed: how many rows of every split have it.
-        missing: which share of all rows lacks it.
-        counts: how many training rows have each value; a soft label counts as its probability. Empty if continuous.
-        numbers: least, mean, standard deviation and greatest of the training rows; None unless continuous, or not observed.
-    """
-
-    name: str
-    kind: str
-    observed: Mapping[str, int]
-    missing: float
-    counts: Mapping[str, float]
-    numbers: tuple[float, float, float, float] | None
-
-
-@dataclass(frozen=True)
-class Correlation:
-    """How two labels, or values of labels, go together: Pearson's r over the rows that have both."""
-
-    first: str
-    second: str
-    coefficient: float
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a check found.
-
-    Args:
-        name: the data's name.
-        rows: how many there are.
-        input_shape: `(channels, height, width)` of images, `(features,)` of vectors.
-        splits: how many rows every split has.
-        labelled: how many rows of every split have at least one label.
-        groups: how many groups there are; None if rows stand alone.
-        labels: one summary a label.
-        correlations: the strongest first, of values of different labels.
-        duplicates: ids of rows whose inputs are identical as the model sees them.
-        problems: what should be put right before training; an exit code may depend on these.
-        warnings: what is worth a look.
-        notes: what the reader found and decided.
-        data: what was checked, for the pictures of the page.
-    """
-
-    name: str
-    rows: int
-    input_shape: tuple[int, ...]
-    splits: Mapping[str, int]
-    labelled: Mapping[str, int]
-    groups: int | None
-    labels: tuple[LabelSummary, ...]
-    correlations: tuple[Correlation, ...]
-    duplicates: tuple[tuple[str, ...], ...]
-    problems: tuple[str, ...]
-    warnings: tuple[str, ...]
-    notes: tuple[str, ...]
-    data: Dataset = field(repr=False, compare=False)
-
-    @property
-    def inputs(self) -> str:
-        """Kind and size of the inputs, for people."""
-        if len(self.input_shape) == 1:
-            return f"vectors of {self.input_shape[0]} numbers"
-        channels, height, width = self.input_shape
-        return f"{'grey' if channels == 1 else 'colour'} images of {width}×{height}"
+class Report(Findings):
+    """What a check found, as text, JSON or a page (see `Findings` for its fields)."""
 
     def to_json(self) -> str:
         """JSON text of all but the pictures; what is not a number is null."""
