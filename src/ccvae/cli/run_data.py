@@ -119,7 +119,7 @@ def known_of(run: Path) -> "Known":
 
     shape = check_input_shape(read_settings(run).get("input_shape") or ())
     text = read_input_format(run)
-    form = InputFormat() if text is None else InputFormat.from_json(text, shape, str(run / INPUTS))
+    form = InputFormat() if text is None else InputFormat.from_entries(text, shape, str(run / INPUTS))
     return Known(read_labels(run), form, shape)
 
 

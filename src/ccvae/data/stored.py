@@ -16,6 +16,7 @@ from ccvae.data.splits import SPLITS
 from ccvae.labels import LabelSpace
 from ccvae.model.inputs.format import InputFormat
 from ccvae.storage.atomic import writing
+from ccvae.storage.files import check_regular
 
 __all__ = ["DATA", "MOST_BYTES", "read_stored", "store"]
 
@@ -49,9 +50,10 @@ def read_stored(folder: Path, space: LabelSpace, form: InputFormat) -> Dataset:
         ValueError: a file is missing or damaged, or files do not belong together.
     """
     path, table = folder / DATA, folder / "splits.csv"
+    check_regular(path)
     try:
         arrays = {name: tensor.numpy() for name, tensor in load_file(path).items()}
-    except SafetensorError as error:
+    except (SafetensorError, ValueError, RuntimeError, OverflowError) as error:
         raise ValueError(f"{path} is damaged, or no safetensors file: {error}") from None
     if not table.exists() or not {"inputs", "labels"} <= set(arrays):
         raise ValueError(f"{path}: expected inputs and labels, and {table.name} beside it")

@@ -107,7 +107,7 @@ def load(
         raise ValueError(f"{folder}: {error}") from None
     inputs = read_input_format(folder)
     if inputs is not None:
-        model.input_format = InputFormat.from_json(inputs, model.input_shape, str(folder / INPUTS))
+        model.input_format = InputFormat.from_entries(inputs, model.input_shape, str(folder / INPUTS))
     calibration = read_calibration(folder)
     if calibration is not None:
         model.calibration = Calibration.from_entries(calibration, str(folder / CALIBRATION))

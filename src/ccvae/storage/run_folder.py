@@ -60,8 +60,6 @@ PARTIAL = "interrupted after"
 """Name of the entry in the weights' metadata that says how far an interrupted training came."""
 CONFIG, LABELS, WEIGHTS, CALIBRATION = "config.yaml", "labels.json", "model.safetensors", "calibration.json"
 INPUTS = "inputs.json"
-LARGEST_INPUTS = 64 * 1024 * 1024
-"""Bytes of `inputs.json` that are read: more than any table's columns take."""
 
 
 def write_settings(folder: Path, sections: Mapping[str, Any]) -> None:
@@ -157,17 +155,10 @@ def write_input_format(folder: Path, text: str) -> None:
         path.write_text(text + "\n", encoding="utf-8")
 
 
-def read_input_format(folder: Path) -> str | None:
-    """Content of `inputs.json`; None if the run has none. Raises `ValueError` if it is too large, or no text."""
+def read_input_format(folder: Path) -> Any:
+    """Content of `inputs.json`; None if the run has none. Raises `ValueError` if it is damaged."""
     path = folder / INPUTS
-    if not path.exists():
-        return None
-    if path.stat().st_size > LARGEST_INPUTS:
-        raise ValueError(f"{path}: {path.stat().st_size:,} bytes are too large for a description of inputs")
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from None
+    return read_json(path) if path.exists() else None
 
 
 def present(folder: Path, name: str) -> Path:

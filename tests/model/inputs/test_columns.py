@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -48,7 +50,7 @@ def test_missing_inputs_are_refused_unless_asked_for() -> None:
 @pytest.mark.parametrize("missing", ["refuse", "mean"])
 def test_json_keeps_everything(missing: str) -> None:
     columns = InputColumns.fit(TABLE, missing)  # type: ignore[arg-type]
-    assert InputColumns.from_json(columns.to_json()) == columns
+    assert InputColumns.from_entries(json.loads(columns.to_json())) == columns
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=30))

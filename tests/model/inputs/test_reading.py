@@ -130,7 +130,7 @@ def test_a_damaged_description_is_refused(
     with pytest.raises(ValueError, match=message):
         ccvae.load(tmp_path / "run")
     (tmp_path / "run" / "inputs.json").write_text("{" * 10)
-    with pytest.raises(ValueError, match=r"inputs.json: expected JSON"):
+    with pytest.raises(ValueError, match=r"inputs\.json is not valid JSON"):
         ccvae.load(tmp_path / "run")
 
 

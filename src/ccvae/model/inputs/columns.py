@@ -191,24 +191,23 @@ class InputColumns:
         return pd.DataFrame(found)
 
     def to_json(self) -> str:
-        """JSON text, for `from_json`."""
+        """JSON text, for `from_entries`."""
         return json.dumps({"missing": self.missing, "columns": [asdict(column) for column in self.columns]}, indent=2)
 
     @classmethod
-    def from_json(cls, text: str, source: str = "input columns") -> InputColumns:
-        """The columns that `to_json` wrote, checked.
+    def from_entries(cls, found: Any, source: str = "input columns") -> InputColumns:
+        """The columns that `to_json` wrote, as read from its JSON, checked.
 
         Raises:
-            ValueError: the text is not what `to_json` writes.
+            ValueError: this is not what `to_json` writes.
         """
         try:
-            found = json.loads(text)
             columns = tuple(column_of(entry) for entry in found["columns"])
             names = [column.name for column in columns]
             if len(set(names)) != len(names):
                 raise ValueError("column names must differ")
             return cls(columns, found["missing"])
-        except (KeyError, TypeError, ValueError, RecursionError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{source}: expected JSON of input columns: {type(error).__name__}: {error}") from None
 
 

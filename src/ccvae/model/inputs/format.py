@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -49,7 +50,7 @@ class InputFormat:
             raise ValueError(f"{source}: it frames images, the model takes inputs of shape {input_shape}")
 
     def to_json(self) -> str:
-        """JSON text, for `from_json`."""
+        """JSON text, for `from_entries`."""
         content: dict[str, object] = {}
         if self.columns is not None:
             content["table"] = json.loads(self.columns.to_json())
@@ -58,26 +59,22 @@ class InputFormat:
         return json.dumps(content, indent=2, ensure_ascii=False)
 
     @classmethod
-    def from_json(cls, text: str, input_shape: tuple[int, ...], source: str = "inputs") -> InputFormat:
-        """The format that `to_json` wrote, checked; nothing in it is run.
+    def from_entries(cls, content: Any, input_shape: tuple[int, ...], source: str = "inputs") -> InputFormat:
+        """The format that `to_json` wrote, as read from its JSON, checked; nothing in it is run.
 
         Args:
-            text: the JSON.
+            content: the value of the JSON text, which may be anything.
             input_shape: `(channels, height, width)` or `(features,)` of the model.
-            source: what error messages call the text.
+            source: what error messages call it.
 
         Raises:
-            ValueError: the text is not what `to_json` writes, or does not fit the shape.
+            ValueError: this is not what `to_json` writes, or does not fit the shape.
         """
-        try:
-            content = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{source}: expected JSON: {error}") from None
         if not isinstance(content, dict) or not set(content) <= {"table", "images"}:
             raise ValueError(f"{source}: expected an object with table or images")
         columns = framing = None
         if "table" in content:
-            columns = InputColumns.from_json(json.dumps(content["table"]), source)
+            columns = InputColumns.from_entries(content["table"], source)
         if "images" in content:
             images = content["images"]
             if not isinstance(images, dict) or set(images) != {"fit", "square"} or len(input_shape) != 3:
