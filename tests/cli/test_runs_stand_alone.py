@@ -122,6 +122,7 @@ def test_new_rows_of_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     for words, rows in (
         (["generate", "run", "--given", "y=a", "--count", "5"], 5),
         (["generate", "run", "--given", '{"y": "a"}', "--count", "3"], 3),
+        (["generate", "run", "--given", "y=a", "--given", "y=b", "--count", "2"], 2),
         (["intervene", "run", "y=b", "--csv", "my/rows.csv"], 60),
         (["traverse", "run", "y", "--csv", "my/rows.csv", "--steps", "3"], 180),
         (["transfer", "run", "y", "--csv", "my/rows.csv"], 59),
@@ -182,3 +183,39 @@ def test_broken_files_are_listed_and_globs_work(tmp_path: Path, capsys: pytest.C
     assert "im/07.png" in told
     assert "1 of 30 images cannot be read; the others are predicted" in told
     assert len(pd.read_csv("p.csv")) == 29
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["run", "--given", "a=1", "--given=b=x,y", "--count", "3"], {"given": ["a=1", "b=x,y"], "count": 3}),
+        (["run", "--given", "a=1", "b=2"], {"given": ["a=1", "b=2"]}),
+        (["--given", "a=1,b=2", "run"], {"given": "a=1,b=2", "run": Path("run")}),
+        (["--count", "3", "--given", "a=1", "run"], {"given": "a=1", "count": 3}),
+        (["run", "--given", "a=1,b=2"], {"given": "a=1,b=2"}),
+        (["run", "--given", '{"a": "x,y"}'], {"given": {"a": "x,y"}}),
+    ],
+)
+def test_conditions_are_given_in_several_ways(words: list[str], expected: dict[str, Any]) -> None:
+    from ccvae.cli.arguments import parsed_arguments
+    from ccvae.cli.pictures import conditions, generate
+
+    found = parsed_arguments("generate", generate, words)
+    assert {name: found[name] for name in expected} == expected
+    if "b=x,y" in words[-3:]:
+        assert conditions(found["given"]) == {"a": "1", "b": "x,y"}
+
+
+def test_messages_name_the_way_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"ccvae {ccvae.__version__}\n"
+    for words, message in (
+        (["train", "avatars", "--trainin.epochs", "3"], "no argument --trainin.epochs; did you mean --training.epochs?"),
+        (["prdict", "x"], "did you mean 'predict'?"),
+        (["data", "check", "digts"], "did you mean digits?"),
+    ):
+        assert main(words) == 2
+        assert message in capsys.readouterr().err
+    (tmp_path / "digits").mkdir()
+    assert main(["data", "check", "digits"]) == 0
+    assert "write ./digits to read that" in capsys.readouterr().out

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
 from types import UnionType
@@ -67,6 +68,10 @@ def parsed_arguments(verb: str, command: Callable[..., Any], arguments: list[str
 def explained(message: str, command: Callable[..., Any]) -> str:
     """A parser's message on one line; a wrong value is shown with its argument and what is expected there."""
     words = " ".join(message.split())
+    unknown = re.search(r"(?:[Uu]nrecognized arguments|not accepted|does not accept)\D*?(--[\w.-]+)", words)
+    if unknown:
+        near = get_close_matches(unknown[1], flags_of(command), 1)
+        return f"no argument {unknown[1]}" + (f"; did you mean {near[0]}?" if near else "")
     missing = re.search(r"arguments are required: (.*)|Key ['\"]?([\w.]+)['\"]? is required", words)
     if missing:
         return f"expected the argument {(missing[1] or missing[2]).upper()}"
@@ -76,6 +81,15 @@ def explained(message: str, command: Callable[..., Any]) -> str:
     if wrong and found and expected:
         return f"{shown_name(command, wrong[1])}: expected {expected}, found {found[1]!r}"
     return words[:1].lower() + words[1:].rstrip(".")
+
+
+def flags_of(command: Callable[..., Any]) -> list[str]:
+    """All flags of a command, those of its sections too."""
+    flags = [f"--{name}" for name in inspect.signature(command).parameters]
+    for name, kind in get_type_hints(command).items():
+        if is_dataclass(kind):
+            flags += [f"--{name}.{setting.name}" for setting in fields(kind)]
+    return flags
 
 
 def shown_name(command: Callable[..., Any], key: str) -> str:
@@ -163,22 +177,42 @@ def spelled_out(command: Callable[..., Any], arguments: list[str]) -> list[str]:
 
 
 def joined_lists(command: Callable[..., Any], arguments: list[str]) -> list[str]:
-    """Arguments in which several words after a flag that takes a list, as a shell makes of *.png, are one JSON list."""
+    """Arguments in which several values of a flag that takes a list are one JSON list.
+
+    They may follow the flag one after the other, as a shell makes of *.png, or each have the flag before it.
+    """
     hints = get_type_hints(command)
     lists = {f"--{name}" for name, kind in hints.items() if any(get_origin(each) is list for each in (kind, *get_args(kind)))}
+    needed = sum(parameter.default is inspect.Parameter.empty for parameter in inspect.signature(command).parameters.values())
+    switches = {f"--{name}" for name, kind in hints.items() if kind is bool}
     words: list[str] = []
-    position = 0
-    while position < len(arguments):
-        words.append(RENAMED.get(arguments[position], arguments[position]))
-        position += 1
-        if words[-1] not in lists:
+    values: dict[str, list[str]] = {}
+
+    def positional(before: list[str]) -> int:
+        """Number of words that are no flags, nor values of flags."""
+        flags = ["", *before]
+        return sum(
+            not word.startswith("--") and (not flag.startswith("--") or flag in switches or "=" in flag)
+            for flag, word in zip(flags, before, strict=False)
+        )
+
+    waiting = iter([*arguments, "--"])
+    argument = next(waiting)
+    for following in waiting:
+        flag, equals, value = RENAMED.get(argument, argument).partition("=")
+        if flag not in lists:
+            words.append(flag + equals + value)
+            argument = following
             continue
-        end = position
-        while end < len(arguments) and not arguments[end].startswith("--"):
-            end += 1
-        if end - position > 1:
-            words.append(json.dumps(arguments[position:end]))
-            position = end
+        found = values.setdefault(flag, [])
+        found += [value] if equals else []
+        alone = positional(words) < needed  # one of the values is not the flag's
+        while not following.startswith("--") and not equals and not (alone and found):
+            found.append(following)
+            following = next(waiting)
+        argument = following
+    for flag, found in values.items():
+        words += [flag] if not found else [flag, found[0] if len(found) == 1 else json.dumps(found)]
     return words
 
 

@@ -2,6 +2,8 @@
 
 import sys
 from collections.abc import Callable
+from difflib import get_close_matches
+from importlib.metadata import version
 
 from ccvae.cli import data, evaluate, export, pictures, predict, train
 from ccvae.cli.arguments import parsed_arguments
@@ -39,10 +41,15 @@ def main(arguments: list[str] | None = None) -> int:
     if arguments is None:  # the process belongs to this command
         keep_memory()
         arguments = sys.argv[1:]
+    if arguments in (["--version"], ["-V"]):
+        sys.stdout.write(f"ccvae {version('ccvae')}\n")
+        return 0
     verb = next((verb for verb in VERBS if arguments[: len(verb.split())] == verb.split()), None)
     if verb is None:
         asked_for_help = not arguments or arguments[0] in ("-h", "--help")
-        complaint = "" if asked_for_help else f"ccvae: error: no command {' '.join(arguments[:2])!r}\n\n"
+        near = [] if asked_for_help else get_close_matches(arguments[0], VERBS, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        complaint = "" if asked_for_help else f"ccvae: error: no command {' '.join(arguments[:2])!r}{hint}\n\n"
         (sys.stdout if asked_for_help else sys.stderr).write(complaint + overview())
         return 0 if asked_for_help else 2
     try:

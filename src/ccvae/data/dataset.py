@@ -90,20 +90,20 @@ class Truth(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images or vectors, with labels of which any may be missing.
+    """Images or vectors with labels, any of which may be missing.
 
     Args:
         inputs: uint8 `(rows, height, width, channels)` for images (it may be a memory map), float32 `(rows, features)` for
             vectors.
         labels: float32 `(rows, labels)`, NaN where not observed (see `ccvae.labels`).
         space: the labels, with their priors fitted on the training split's observed labels.
-        ids: `(rows,)` texts that name the rows and differ.
-        splits: rows of "train", "validation" and "test": sorted, disjoint; a row may be in none.
+        ids: `(rows,)` texts that name the rows; all different.
+        splits: sorted, disjoint row numbers of "train", "validation" and "test"; a row may be in none of them.
         name: what reports call this data.
-        truth: how the data were drawn, where a program drew them.
-        groups: `(rows,)` texts, such as patients, of which none may be in two splits; None if rows stand alone.
+        truth: ground truth, if a program drew the data.
+        groups: `(rows,)` texts, such as patients; each group is in one split only. None if rows are independent.
         soft: float32 `(rows, values)` probabilities by name of a categorical label, where annotators disagree, or NaN; `labels`
-            hold the most probable value. Training draws a value by them each time that it sees a row.
+            has the most probable value. Training samples a value from them each time it sees a row.
         columns: how a table's columns became vectors, for new rows of it (see `ccvae.data.table`); None for other inputs.
         mirrored: whether an image mirrored left to right has the same labels: true of faces, not of digits, text or organs.
         framing: how image files were brought to one size, for new ones; None for other inputs.
@@ -112,8 +112,8 @@ class Dataset:
         warnings: what should be looked at before training, such as a class that looks like a code for missing.
 
     Raises:
-        ValueError: shapes or types disagree, ids repeat, splits overlap or share a group, or labels hold values that their
-            space lacks.
+        ValueError: shapes or types disagree, ids repeat, splits overlap or share a group, or labels have values that are not
+            in their space.
     """
 
     inputs: np.ndarray

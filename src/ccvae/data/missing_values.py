@@ -107,7 +107,7 @@ def suspicious_values(table: pd.DataFrame, space: LabelSpace, exact: Iterable[st
     Args:
         table: cells of the labels, one column each, in the order of the space.
         space: the labels as they were read.
-        exact: labels whose missing values the user has named one by one: words in them are values.
+        exact: labels whose missing values the user named by label: words in them are values.
     """
     warnings: list[str] = []
     for position, label in enumerate(space):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,9 @@ def open_data(source: str, config: DataConfig | None = None, model: Known | None
     # where a reader works without a folder, the source's name is no path
     arguments: list[Any] = [] if name in WITHOUT_SOURCE and source.replace("-", "_") == name else [source]
     dataset = reader(*arguments, **settings)
+    if not arguments and Path(source).exists():
+        note = f"this is the built-in data set; {source} is also a file or folder here: write ./{source} to read that"
+        dataset = replace(dataset, notes=(*dataset.notes, note))
     count = config.labelled_per_class
     return dataset if count is None else dataset.hide(seed=config.seed, labelled_per_class=count)
 
@@ -79,8 +83,10 @@ def reader_name(source: str) -> str:
         return source.replace("-", "_")
     path = Path(source)
     if not path.exists():
+        near = get_close_matches(source, WITHOUT_SOURCE, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
         raise FileNotFoundError(
-            f"{source}: no such file or folder, nor one of the built-in data sets {', '.join(WITHOUT_SOURCE)}"
+            f"{source}: no such file or folder, nor one of the built-in data sets {', '.join(WITHOUT_SOURCE)}{hint}"
         )
     if path.is_dir():
         if any(path.rglob("list_attr_celeba.*")):

@@ -21,7 +21,7 @@ SPLIT_NAMES = {
 """How tables and folders spell each split, in lower case."""
 
 TRIES = 50
-"""Random splits of whole groups, of which the one with the most even labels is taken."""
+"""Number of random splits of whole groups that are tried; the one with the most even labels is used."""
 
 
 def split_rows(
@@ -169,9 +169,11 @@ def check_splits(splits: Mapping[str, np.ndarray], rows: int, groups: np.ndarray
             if len(shared):
                 raise ValueError(f"rows are in both {name} and {other}: {first_few([str(row) for row in shared])}")
             if groups is not None:
-                torn = sorted({*groups[splits[name]].tolist()} & {*groups[splits[other]].tolist()})
-                if torn:
-                    raise ValueError(f"groups are in both {name} and {other}: {first_few([str(group) for group in torn])}")
+                shared_groups = sorted({*groups[splits[name]].tolist()} & {*groups[splits[other]].tolist()})
+                if shared_groups:
+                    raise ValueError(
+                        f"groups are in both {name} and {other}: {first_few([str(group) for group in shared_groups])}"
+                    )
 
 
 def groups_from(table: pd.DataFrame, column: str | None, source: str) -> np.ndarray | None:

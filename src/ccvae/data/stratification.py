@@ -1,4 +1,4 @@
-"""Which rows stand for all: choosing few of them with every value in its share, and weighing them for balance."""
+"""Stratified choice of a few rows, and sampling weights that balance label values."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from ccvae.labels import Continuous, LabelSpace
 __all__ = ["balancing_weights", "memberships", "rows_per_value", "stratified_rows"]
 
 BANDS = 5
-"""Into how many parts of as many rows each the numbers of a continuous label are cut."""
+"""Number of quantile bands into which a continuous label is divided."""
 
 
 @dataclass(frozen=True)
 class Stratum:
-    """The rows that bear a value of a label.
+    """The rows that have a value of a label.
 
     Args:
         name: the label and the value, for messages.
-        members: `(rows,)` truths.
-        rarity: how many times as many rows would bear it if all of the label's values had the same number.
+        members: bool `(rows,)`.
+        rarity: rows that it would have if all values of the label were equally frequent, divided by the rows that it has.
         continuous: whether the label is continuous.
     """
 
@@ -60,15 +60,15 @@ def memberships(labels: np.ndarray, space: LabelSpace) -> np.ndarray:
 
 
 def stratified_rows(labels: np.ndarray, space: LabelSpace, count: int, seed: int) -> np.ndarray:
-    """Few rows in which every value of every label has about the share that it has in all, and one row at least.
+    """A few rows in which every value of every label has about the same share as in all rows, and at least one row.
 
     Values take their share from the rows that are left, the rarest value first. With one label, shares are exact to a row.
 
     Args:
         labels: `(rows, labels)`, at least one of them observed in every row.
         space: the labels.
-        count: how many rows to choose.
-        seed: what decides which.
+        count: number of rows to choose.
+        seed: random seed.
 
     Returns:
         Sorted row numbers `(count,)`.
@@ -88,13 +88,13 @@ def stratified_rows(labels: np.ndarray, space: LabelSpace, count: int, seed: int
 
 
 def rows_per_value(labels: np.ndarray, space: LabelSpace, count: int, seed: int) -> np.ndarray:
-    """So many rows of every value of every binary and categorical label; of several labels, at least so many.
+    """A number of rows of every value of every binary and categorical label; with several labels, at least that number.
 
     Args:
         labels: `(rows, labels)`.
         space: the labels.
-        count: how many rows of every value that occurs.
-        seed: what decides which.
+        count: number of rows of every value that occurs.
+        seed: random seed.
 
     Returns:
         Sorted row numbers.
@@ -117,11 +117,10 @@ def rows_per_value(labels: np.ndarray, space: LabelSpace, count: int, seed: int)
 
 
 def balancing_weights(labels: np.ndarray, space: LabelSpace) -> np.ndarray:
-    """Probabilities `(rows,)` of drawing rows so that rare values come as often as common ones.
+    """Probabilities `(rows,)` of sampling rows such that rare values are as frequent as common ones.
 
-    With one label that is so exactly: all its values are drawn equally often. With several, a row's probability is the mean
-    of what each of its binary and categorical labels asks for, so that rows of rare values come more often than they else
-    would. Labels that are missing or continuous ask for nothing.
+    With one label this is exact: all its values are sampled equally often. With several, a row's probability is the mean of
+    the probabilities that each of its binary and categorical labels would give it. Missing and continuous labels are ignored.
 
     Args:
         labels: `(rows, labels)`, NaN where missing.

@@ -17,9 +17,9 @@ class LabelSummary:
     Args:
         name: the label's name.
         kind: "binary", "categorical" or "continuous".
-        observed: how many rows of every split have it.
-        missing: which share of all rows lacks it.
-        counts: how many training rows have each value; a soft label counts as its probability. Empty if continuous.
+        observed: number of rows of each split in which it is observed.
+        missing: fraction of all rows in which it is missing.
+        counts: number of training rows with each value; a soft label counts as its probability. Empty if continuous.
         numbers: least, mean, standard deviation and greatest of the training rows; None unless continuous, or not observed.
     """
 
@@ -46,18 +46,18 @@ class Findings:
 
     Args:
         name: the data's name.
-        rows: how many there are.
+        rows: number of rows.
         input_shape: `(channels, height, width)` of images, `(features,)` of vectors.
-        splits: how many rows every split has.
-        labelled: how many rows of every split have at least one label.
-        groups: how many groups there are; None if rows stand alone.
+        splits: number of rows of each split.
+        labelled: number of rows of each split with at least one label.
+        groups: number of groups; None if rows are independent.
         labels: one summary a label.
         correlations: the strongest first, of values of different labels.
         duplicates: ids of rows whose inputs are identical as the model sees them.
-        problems: what should be put right before training; an exit code may depend on these.
+        problems: what should be fixed before training; the exit code of `ccvae data check` is 1 if there are any.
         warnings: what is worth a look.
         notes: what the reader found and decided.
-        data: what was checked, for the pictures of the page.
+        data: the data set, for the images of the page.
     """
 
     name: str

@@ -37,12 +37,12 @@ def text_of_report(report: Findings) -> str:
 
 
 def split_rows_of(report: Findings) -> list[list[str]]:
-    """One row a split: its name, how many rows it has, and how many of them are labelled."""
+    """One row for each split: its name, its number of rows, and how many of them are labelled."""
     return [[split, f"{report.splits[split]:,}", f"{report.labelled[split]:,}"] for split in SPLITS]
 
 
 def aligned(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
-    """Rows as lines whose columns stand below each other."""
+    """Rows as lines with aligned columns."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [
         "  ".join(

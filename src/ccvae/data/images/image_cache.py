@@ -1,4 +1,4 @@
-"""Images decoded once, in parallel, into a memory-mapped array; interrupted work goes on where it stopped."""
+"""Images decoded once, in parallel, into a memory-mapped array; interrupted work continues where it stopped."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def decoded(
         framing: how images are brought to one size.
         channels: 1 or 3; None for 1 if all images are grey, else 3.
         source: what messages call where the images are.
-        key: whatever JSON takes that changes when the images do.
+        key: JSON value that changes whenever the images change; part of the cache key.
         finish: called when all is decoded, to raise if it cannot be trusted.
         on_disk: whether `file_of` gives paths only, so that several processes can decode.
 
@@ -147,7 +147,7 @@ def read_by_threads(rows: Sequence[int], read: Callable[[int], Result]) -> Itera
 def read_all(names: Sequence[str], start: int, attempts: Iterator[Result | str], source: str, what: str) -> Iterator[Result]:
     """What was read of every image from `start` on, with a progress bar called `what`.
 
-    After the first image that cannot be read no more is given, but all are tried, so that the error can name them.
+    After the first unreadable image nothing more is yielded, but all images are tried, so that the error can name them.
 
     Raises:
         ValueError: after the last image, if any could not be read; the first few are named.

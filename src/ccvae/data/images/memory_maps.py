@@ -15,12 +15,12 @@ __all__ = ["rows_of"]
 def rows_of(array: np.ndarray, rows: Any) -> np.ndarray:
     """Rows of an array, as a copy where it is a memory map.
 
-    Those of a map that covers its file read-only are read from the file: what is touched through the map itself stays in
-    memory, page by page, until all of it is there; and each page that is not there yet costs more than reading does.
+    Rows of a read-only map are read from its file: pages touched through the map would stay in memory until all of the file
+    is there, and each page fault costs more than a read.
 
     Args:
         array: `(rows, …)`.
-        rows: whatever an array takes as its index.
+        rows: any index of an array.
 
     Raises:
         OSError: the file has been cut short.

@@ -25,20 +25,20 @@ Read = TypeVar("Read")
 class Batches:
     """Endless training batches, an epoch at a time; a stateful loader in Lightning's sense.
 
-    Where several processes train, each gets its share of every batch, so that batches are the same whatever their number.
+    In distributed training each process gets its shard of every batch, so batches do not depend on the number of processes.
 
     Args:
         data: what to train on: its training split.
-        batch_size: rows a batch, over all processes; all there are, if fewer.
-        seed: what decides the order.
-        labelled_share: where fewer rows than this share have labels, this share of each batch is drawn from them and the rest
-            from those without; an epoch is then a pass over the latter. None draws all rows alike.
-        balanced: draw labelled rows (all rows, where they are not drawn apart) with replacement, and those of rare label values
-            more often (see `ccvae.data.stratification.balancing_weights`).
-        inputs: the data's inputs on the device that trains; on the processor if not given.
-        process: this process's number.
-        processes: how many there are.
-        passes: how many passes over the rows make an epoch.
+        batch_size: rows per batch over all processes; all rows, if there are fewer.
+        seed: random seed of the order.
+        labelled_share: minimum fraction of labelled rows per batch. Where fewer rows have labels, each batch takes this
+            fraction from them and the rest from rows without, and an epoch is a pass over the latter. None samples uniformly.
+        balanced: sample labelled rows (all rows, where they are not sampled separately) with replacement, and those of rare
+            label values more often (see `ccvae.data.stratification.balancing_weights`).
+        inputs: the data's inputs on the device that trains; on the CPU if not given.
+        rank: rank of this process.
+        world_size: number of processes.
+        passes: number of passes over the rows in an epoch.
         targets: what missing labels are filled with; they stay missing if not given.
 
     Raises:
@@ -173,10 +173,10 @@ class SplitBatches:
     Args:
         data: whose rows.
         split: "train", "validation" or "test".
-        batch_size: rows a batch, over all processes; the last may have fewer.
+        batch_size: rows per batch over all processes; the last may have fewer.
         inputs: see `Batches`.
-        process: see `Batches`; the last batch's share may be empty.
-        processes: see `Batches`.
+        rank: see `Batches`; the last batch's shard may be empty.
+        world_size: see `Batches`.
     """
 
     def __init__(

@@ -19,8 +19,8 @@ class DeviceInputs:
     """A data set's inputs as floats on a device, some rows at a time.
 
     An accelerator gets all inputs once, as they are stored (bytes, for images), where they take at most half of its free
-    memory; else it gets the rows of each batch, likewise as bytes. Either way they become floats there. The processor's
-    own memory holds the data already.
+    memory; otherwise it gets the rows of each batch as bytes. Either way they become floats on the device. On the CPU the
+    data are used where they are.
 
     Args:
         data: whose inputs.

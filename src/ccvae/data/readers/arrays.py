@@ -113,7 +113,7 @@ def arrays(
 
 
 def collected(items: Any, labels: Any) -> tuple[np.ndarray, Any]:
-    """Inputs and labels from items one by one."""
+    """Inputs and labels of a sequence of items."""
     try:
         drawn = [items[row] for row in range(len(items))]
     except (TypeError, KeyError):

@@ -83,20 +83,20 @@ def avatars(
     The first faces are the same whatever the count. They are drawn on the first call and cached.
 
     Args:
-        count: how many faces, at least 10.
+        count: number of faces, at least 10.
         size: height and width in pixels, 16 to 256.
-        labelled: how many training faces keep their labels, as a float which share of them; all if not given.
-        seed: decides faces, splits, and which labels are kept; not negative.
-        validation: how many faces, as a float which share of them, to validate on.
-        test: likewise to test on.
+        labelled: number (int) or fraction (float) of training faces that keep their labels; all if not given.
+        seed: random seed of faces, splits and kept labels; not negative.
+        validation: number (int) or fraction (float) of faces to validate on.
+        test: number (int) or fraction (float) of faces to test on.
         style: "avataaars" (16 labels) or "pixel-art" (12 labels).
-        processes: how many to draw with, all cores if not given; the faces do not depend on it.
+        processes: number of processes that draw; all cores if not given. The faces do not depend on it.
 
     Returns:
         Data whose `truth` is an `AvatarTruth`.
 
     Raises:
-        ValueError: an argument is out of range, or so few faces are labelled that a label has one value only.
+        ValueError: an argument is out of range, or a label has only one value among the labelled faces.
     """
     if style not in STYLES:
         raise ValueError(f"style: no {style!r}; there are {', '.join(STYLES)}")
@@ -142,13 +142,14 @@ def avatars(
 
 @final
 class AvatarTruth(Truth):
-    """All that is known of drawn faces.
+    """Ground truth of drawn faces.
 
     Args:
         style: name of the style.
         size: height and width of the pictures in pixels.
         seed: of the faces.
-        variants: int8 `(rows, labels)`: which of a label's `variant_names` shows it, -1 where it does not hold.
+        variants: int8 `(rows, labels)`: index in `variant_names` of the variant that shows each label, -1 where the
+            label is absent.
     """
 
     def __init__(self, style: str, size: int, seed: int, variants: np.ndarray) -> None:
@@ -183,12 +184,12 @@ class AvatarTruth(Truth):
 
 @final
 class Recipes(Sequence[Recipe]):
-    """The recipes of all faces, each made anew when asked for.
+    """The recipes of all faces, each computed when it is accessed.
 
     Args:
         style: what the faces are drawn from.
-        seed: of the faces.
-        count: how many.
+        seed: random seed of the faces.
+        count: number of faces.
     """
 
     def __init__(self, style: AvatarStyle, seed: int, count: int) -> None:
@@ -210,7 +211,7 @@ class Recipes(Sequence[Recipe]):
 
 
 def fingerprint(style: AvatarStyle) -> str:
-    """Text that changes with all that decides how a style's faces look."""
+    """Text that changes with everything that influences how faces of a style look."""
     told = [str(DRAWING_VERSION), *(f"{package} {version(package)}" for package in DRAWN_WITH)]
     told += [f"{style.labels}", f"{style.parts}", json.dumps(style.definition())]
     return hashlib.sha256("\n".join(told).encode()).hexdigest()[:10]

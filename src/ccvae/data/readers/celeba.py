@@ -61,7 +61,7 @@ def celeba(
             `Img`, `Anno` and `Eval`; or the same as CSV files.
         attributes: the paper's 18, all 40, or names.
         size: height and width in pixels, or one number for both. As in the paper, the whole image is stretched to it.
-        square: cut a square of so many pixels from the middle first, 148 for example, which keeps the proportions.
+        square: side in pixels of a square that is cut from the middle first, such as 148, which keeps the proportions.
         absent: rows whose image does not exist are an error, or ignored with a note.
         labelled: number (int) or fraction (float) of training rows that keep their labels; the others are hidden.
         seed: random seed of which labels are hidden.

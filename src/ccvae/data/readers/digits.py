@@ -32,10 +32,10 @@ def digits(
 
     Args:
         size: height and width in pixels; enlarged by cubic interpolation.
-        labelled: hide the labels of all training rows but so many, or but such a share.
-        validation: how many rows, or which share of them, to validate on.
-        test: how many rows, or which share of them, to test on.
-        seed: what decides the splits and which labels are hidden.
+        labelled: number (int) or fraction (float) of training rows that keep their labels; the others are hidden.
+        validation: number (int) or fraction (float) of rows to validate on.
+        test: number (int) or fraction (float) of rows to test on.
+        seed: random seed of the splits and of which labels are hidden.
 
     Raises:
         ValueError: scikit-learn is not installed.

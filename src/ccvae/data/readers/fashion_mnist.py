@@ -47,10 +47,10 @@ def fashion_mnist(
     Args:
         folder: holds the four idx files; if not given, where Debian's package `dataset-fashion-mnist` puts them.
         size: height and width in pixels, or one number for both.
-        labelled: hide the labels of all training rows but so many, or but such a share.
-        validation: how many of the 60,000 training pictures, or which share of them, to validate on. The 10,000 test pictures
-            are the test split.
-        seed: what decides the validation split and which labels are hidden.
+        labelled: number (int) or fraction (float) of training rows that keep their labels; the others are hidden.
+        validation: number (int) or fraction (float) of the 60,000 training images to validate on. The 10,000 test images are
+            the test split.
+        seed: random seed of the validation split and of which labels are hidden.
 
     Raises:
         FileNotFoundError: a file is not there.
@@ -81,10 +81,9 @@ def mnist(
     Args:
         folder: holds the four idx files.
         size: height and width in pixels, or one number for both.
-        labelled: hide the labels of all training rows but so many, or but such a share.
-        validation: how many of the training pictures, or which share of them, to validate on; the test files are the test
-            split.
-        seed: what decides the validation split and which labels are hidden.
+        labelled: number (int) or fraction (float) of training rows that keep their labels; the others are hidden.
+        validation: number (int) or fraction (float) of the training images to validate on; the test files are the test split.
+        seed: random seed of the validation split and of which labels are hidden.
 
     Raises:
         FileNotFoundError: a file is not there.

@@ -20,8 +20,8 @@ class Given:
 
     Args:
         label: the other label, whose own probability is a plain number.
-        absent: probability where the other does not hold.
-        present: probability where it does.
+        absent: probability if the other is absent.
+        present: probability if the other is present.
     """
 
     label: str
@@ -55,7 +55,7 @@ class Part:
         return sum(labels[label] << place for place, label in enumerate(reversed(self.labels)))
 
     def variants(self, label: str) -> tuple[str, ...]:
-        """All that may show that a label holds."""
+        """The variants that show that a label is present."""
         place = self.labels.index(label)
         states = product((0, 1), repeat=len(self.labels))
         return tuple(choice for state, choices in zip(states, self.choices, strict=True) if state[place] for choice in choices)
@@ -104,7 +104,7 @@ class AvatarStyle:
 
 
 def optional(component: str, label: str, variants: tuple[str, ...], colours: tuple[str, ...] = ()) -> tuple[Part, ...]:
-    """A component that is drawn where its label holds, and its colour if it has one."""
+    """A component that is drawn if its label is present, and its colour if it has one."""
     shape = Part(f"{component}Variant", ((), variants), (label,))
     return (shape, Part(f"{component}Color", (colours,), owner=shape.option)) if colours else (shape,)
 

@@ -50,7 +50,7 @@ class Recipe:
 
     @property
     def variants(self) -> dict[str, str]:
-        """By label that holds, the variant or colour that shows it."""
+        """The variant or colour that shows each label that is present."""
         style = STYLES[self.style]
         return {label: self.choice(style.part(label)) for label, value in self.labels.items() if value}
 

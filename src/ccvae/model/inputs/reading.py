@@ -208,7 +208,7 @@ def stacked(images: Sequence[np.ndarray], shape: tuple[int, ...]) -> Tensor:
 
 
 def item_inputs(items: Any, shape: tuple[int, ...], form: InputFormat) -> Inputs:
-    """Items one by one: of a list, or of a data set in torch's sense."""
+    """Items of a list, or of a torch data set."""
 
     def batches(size: int) -> Iterator[Tensor]:
         rows: list[Tensor] = []
