@@ -268,9 +268,12 @@ class LatentModel(nn.Module):
     def in_chunks(self, read: Callable[[Tensor], Normal], images: Any) -> Normal:
         """What is read from images (see `inputs`), in evaluation mode, without gradients, a few rows at a time."""
         with evaluating(self), torch.no_grad():
-            parts = [read(self.prepared(rows)) for rows in self.opened(images).batches(self.rows_at_once)]
-        loc, scale = (torch.cat([getattr(part, name) for part in parts]) for name in ("loc", "scale"))
-        return Normal(loc, scale, validate_args=False)
+            loc, scale = GrowingRows(), GrowingRows()
+            for rows in self.opened(images).batches(self.rows_at_once):
+                part = read(self.prepared(rows))
+                loc.add(part.loc)
+                scale.add(part.scale)
+        return Normal(loc.rows, scale.rows, validate_args=False)
 
     def attention(self, images: Any) -> Tensor:
         """Where in images (see `inputs`) each label is looked for, whether it is present or not.
@@ -345,6 +348,36 @@ class LatentModel(nn.Module):
             calibrated: see `predict_proba`.
         """
         return decide(self.predict_proba(images, calibrated), self.space, threshold, self.calibration)
+
+
+class GrowingRows:
+    """Rows added a few at a time to one tensor.
+
+    A list of small tensors would be scattered among the larger ones that are freed between them, and the allocator could give
+    none of that memory back.
+    """
+
+    def __init__(self) -> None:
+        self.buffer: Tensor | None = None
+        self.count = 0
+
+    def add(self, part: Tensor) -> None:
+        """Add rows `(rows, …)`."""
+        needed = self.count + len(part)
+        if self.buffer is None or needed > len(self.buffer):
+            larger = part.new_empty(max(needed, 2 * self.count), *part.shape[1:])
+            if self.buffer is not None:
+                larger[: self.count] = self.rows
+            self.buffer = larger
+        self.buffer[self.count : needed] = part
+        self.count = needed
+
+    @property
+    def rows(self) -> Tensor:
+        """All rows so far."""
+        if self.buffer is None:
+            raise ValueError("inputs: there are none")
+        return self.buffer[: self.count]
 
 
 def full(output: Tensor) -> Tensor:

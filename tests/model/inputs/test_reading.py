@@ -45,6 +45,8 @@ def test_raw_rows_are_read_as_in_training(trained: tuple[ccvae.CCVAE, Any, Path]
     named = model.predict_proba(ROWS.iloc[[5, 3]].set_index(pd.Index(["p5", "p3"], name="patient")))
     assert named.index.tolist() == ["p5", "p3"]
     np.testing.assert_allclose(named, expected.iloc[[5, 3]], atol=1e-6)
+    np.testing.assert_allclose(model.predict_proba(ROWS.iloc[7]), expected.iloc[[7]], atol=1e-6)
+    np.testing.assert_allclose(model.predict_proba(ROWS.iloc[7].to_dict()), expected.iloc[[7]], atol=1e-6)
     assert model.predict(ROWS.iloc[:3]).index.tolist() == [0, 1, 2]
 
 

@@ -5,7 +5,7 @@ They are read a few rows at a time, so that memory stays flat however many there
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -56,7 +56,7 @@ def open_inputs(given: Any, shape: tuple[int, ...], form: InputFormat, skip_brok
 
     Args:
         given: a tensor or array, one input or several (floats as the model takes them, or uint8 images, channels first or last,
-            or left out of grey ones); a table of raw rows with the columns of training; paths of image files or folders; PIL
+            or left out of grey ones); a table of raw rows with the columns of training, or one such row; paths of image files or folders; PIL
             images; a data set or data loader whose items are such inputs, or tuples that begin with one.
         shape: `(channels, height, width)` or `(features,)` of the model.
         form: how tables and images become inputs.
@@ -68,6 +68,10 @@ def open_inputs(given: Any, shape: tuple[int, ...], form: InputFormat, skip_brok
     """
     if isinstance(given, Tensor):
         return Inputs(partial(split_tensor, several(given, shape)))
+    if isinstance(given, Mapping):
+        given = pd.DataFrame([given])  # one row by column
+    if isinstance(given, pd.Series) and form.columns is not None:
+        given = given.to_frame().T
     if isinstance(given, pd.DataFrame):
         return table_inputs(given, shape, form)
     if isinstance(given, str | Path) or is_list_of(given, (str, Path)):
