@@ -3,9 +3,10 @@ import re
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from ccvae.data import Dataset, check, digits
+from ccvae.data import Dataset, check, digits, table
 from ccvae.data.splits import SPLITS
 from ccvae.labels import Binary, Categorical, Continuous, LabelSpace
 
@@ -201,3 +202,10 @@ def test_real_data_are_without_fault() -> None:
     assert report.labelled["train"] == 300
     assert sum(report.labels[0].counts.values()) == 300
     assert report.to_html().count("<tr>") > 10
+
+
+def test_inputs_of_tables_are_in_own_units() -> None:
+    rows = pd.DataFrame({"income": np.arange(60) * 1000.0, "sex": ["f", "m"] * 30, "y": [0, 1] * 30})
+    page = check(table(rows, ["y"])).to_html()
+    assert "5.9e+04" in page
+    assert "sex=f" in page

@@ -113,7 +113,10 @@ def features_section(data: Dataset) -> Section:
     names: Iterable[str] = (
         data.columns.features if data.columns is not None else (f"feature {number}" for number in range(data.inputs.shape[1]))
     )
-    trained = data.inputs[data.splits["train"]]
+    trained = data.inputs[data.splits["train"]].astype(np.float64)
+    if data.columns is not None:
+        means, scales = data.columns.units
+        trained = trained * scales + means
     rows = [
         [str(name), *(f"{number:.3g}" for number in (values.min(), values.mean(), values.std(), values.max()))]
         for name, values in zip(names, trained.T, strict=True)

@@ -120,6 +120,18 @@ class InputColumns:
         return tuple(feature for column in self.columns for feature in column.features)
 
     @property
+    def units(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and scale of every feature `(features,)`: features times scales plus means are in the columns' own units."""
+        parts = [
+            ([column.mean], [column.scale])
+            if isinstance(column, Number)
+            else ([0.0] * len(column.values), [1.0] * len(column.values))
+            for column in self.columns
+        ]
+        means, scales = (np.concatenate([part[side] for part in parts]) for side in (0, 1))
+        return means, scales
+
+    @property
     def identity(self) -> bool:
         """Whether vectors are the columns' numbers as they are."""
         return all(isinstance(column, Number) and (column.mean, column.scale) == (0, 1) for column in self.columns)
