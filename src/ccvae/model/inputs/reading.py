@@ -56,8 +56,8 @@ def open_inputs(given: Any, shape: tuple[int, ...], form: InputFormat, skip_brok
 
     Args:
         given: a tensor or array, one input or several (floats as the model takes them, or uint8 images, channels first or last,
-            or left out of grey ones); a table of raw rows with the columns of training, or one such row; paths of image files or
-            folders; PIL images; a data set or data loader whose items are such inputs, or tuples that begin with one.
+            or left out of grey ones); a table of raw rows with the columns of training, or one such row; paths of image files
+            or folders; PIL images; a data set or data loader whose items are such inputs, or tuples that begin with one.
         shape: `(channels, height, width)` or `(features,)` of the model.
         form: how tables and images become inputs.
         skip_broken: pass over image files that cannot be read, and list them, instead of an error.
