@@ -59,17 +59,19 @@ def generate(
     shard = Shard(len(parts), process.rank, process.world_size)
     model = load(run, allow_class_paths=allow_class_paths).to(device_named(device, process.local_rank))
     values = conditions(given)
-    if isinstance(values, pd.DataFrame):
-        write_table(model, out, model.generate(len(values), values, seed, strength))
-        return
+    rows = values if isinstance(values, pd.DataFrame) else None
     if model.input_format.columns is not None:
-        write_table(model, out, model.generate(count, values, seed, strength))
+        write_table(model, out, model.generate(count if rows is None else None, values, seed, strength))
+        return
+    if rows is not None:
+        caption = f"Generated with the label values of {given}, a row for each image."
+        write_pictures(out, model.generate(None, rows, seed, strength)[None], ["generated"], caption)
         return
     if count <= TOGETHER or out.suffix.lower() == ".png":
         if shard.world_size > 1:
             raise ValueError(f"several processes need a folder to write to, and more than {TOGETHER} images; start one")
         caption = f"Generated with {given}." if given else "Generated without conditions."
-        write_pictures(out, model.generate(count, values, seed, strength)[None], [given or "unconditional"], caption)
+        write_pictures(out, model.generate(count, values, seed, strength)[None], [str(given or "unconditional")], caption)
         return
     for first in parts[shard.rows]:
         write_each(out, model.generate(min(TOGETHER, count - first), values, seed + first, strength), first)
