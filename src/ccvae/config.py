@@ -18,6 +18,9 @@ __all__ = [
     "ModelConfig",
     "TrainConfig",
     "check_input_shape",
+    "check_seed",
+    "check_type",
+    "check_whole",
     "settings_from",
 ]
 
@@ -37,7 +40,10 @@ WORDS: dict[Any, str] = {
     float: "a number",
     str: "a text",
     list: "a list",
+    tuple: "a list",
+    Sequence: "a list",
     dict: "a mapping of names to values",
+    Mapping: "a mapping of names to values",
     type(None): "null",
     Any: "any value",
 }
@@ -50,6 +56,10 @@ LARGEST_COUNT = 10**9
 """Of whole numbers in settings, where no other limit is given."""
 LARGEST_SIZE = 10**6
 """Dimensions of latent vectors and blocks, and width of networks."""
+LARGEST_SAMPLE = 10**6
+"""Of rows, samples or images that one metric uses."""
+LARGEST_SIDE = 4096
+"""Of images, in pixels."""
 LARGEST_INPUT = 2**26
 """Elements of one input."""
 LONGEST_VALUE_SHOWN = 80
@@ -288,9 +298,10 @@ class DataConfig:
         for name in ("labelled", "validation", "test"):
             if getattr(self, name) is not None:
                 check_range(name, getattr(self, name), least=0)
-        for name in ("size", "labelled_per_class"):
-            if getattr(self, name) is not None:
-                check_whole(name, getattr(self, name), least=1)
+        if self.labelled_per_class is not None:
+            check_whole("labelled_per_class", self.labelled_per_class, least=1)
+        if self.size is not None:
+            check_whole("size", self.size, least=1, most=LARGEST_SIDE)
         if self.labelled is not None and self.labelled_per_class is not None:
             raise ValueError("labelled and labelled_per_class are both given; give one of them")
 
@@ -350,7 +361,10 @@ class EvaluationConfig:
     def __post_init__(self) -> None:
         for setting in fields(self):
             if setting.name not in ("calibrate", "seed"):
-                check_whole(setting.name, getattr(self, setting.name), least=1 if setting.name == "evidence_samples" else 2)
+                least = 1 if setting.name == "evidence_samples" else 2
+                check_whole(setting.name, getattr(self, setting.name), least=least, most=LARGEST_SAMPLE)
+        if self.conditions * self.repeats > LARGEST_SAMPLE:
+            raise ValueError(f"conditions: conditions × repeats must be at most {LARGEST_SAMPLE:,} generated images")
         check_types(self)
         check_seed(self.seed)
 
@@ -408,9 +422,21 @@ def check_types(settings: Any) -> None:
     """Raise `ValueError` unless settings have the types of their fields; numbers are checked where their ranges are known."""
     hints = get_type_hints(type(settings))
     for setting in fields(settings):
-        value, expected = getattr(settings, setting.name), alternatives(hints[setting.name])
-        if not any(matches(value, kind) for kind in expected):
-            raise ValueError(f"{setting.name}: expected {' or '.join(in_words(expected))}, found {first_of(value)}")
+        check_type(setting.name, getattr(settings, setting.name), hints[setting.name], numbers=False)
+
+
+def check_type(name: str, value: Any, hint: Any, numbers: bool = True) -> None:
+    """Raise `ValueError` unless a value has the type of a type hint.
+
+    Args:
+        name: what messages call the value.
+        value: the value, from a file or the command line.
+        hint: a type, or a union, literal, list or mapping of types; classes of other kinds are not checked.
+        numbers: whether numbers are told from texts; otherwise both are accepted for a number.
+    """
+    expected = alternatives(hint)
+    if not any(matches(value, kind, numbers) for kind in expected):
+        raise ValueError(f"{name}: expected {' or '.join(in_words(expected))}, found {first_of(value)}")
 
 
 def alternatives(hint: Any) -> list[Any]:
@@ -420,29 +446,36 @@ def alternatives(hint: Any) -> list[Any]:
     return [hint]
 
 
-def matches(value: Any, kind: Any) -> bool:
-    """Whether a value has a type of a field; whatever stands for a number is left to the checks of its range."""
-    if isinstance(kind, str):
-        return isinstance(value, str) and value == kind
-    origin = get_origin(kind)
-    if origin is dict:
-        inner = alternatives(get_args(kind)[1])
+def matches(value: Any, kind: Any, numbers: bool) -> bool:
+    """Whether a value has a type without alternatives (see `check_type`)."""
+    if isinstance(kind, str | int) or kind is None:  # of a literal
+        return type(value) is type(kind) and bool(value == kind)
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (dict, Mapping):
         return isinstance(value, Mapping) and all(
-            isinstance(name, str) and any(matches(part, kind) for kind in inner) for name, part in value.items()
+            isinstance(name, str) and any(matches(part, kind, numbers) for kind in alternatives(inner[1]))
+            for name, part in value.items()
         )
-    if origin is list:
-        inner = alternatives(get_args(kind)[0])
-        return isinstance(value, list | tuple) and all(any(matches(part, kind) for kind in inner) for part in value)
+    if origin in (list, tuple, Sequence):
+        kinds = [kind for part in inner if part is not Ellipsis for kind in alternatives(part)]
+        fixed = origin is tuple and Ellipsis not in inner
+        return (
+            isinstance(value, list | tuple)
+            and (not fixed or len(value) == len(inner))
+            and all(any(matches(part, kind, numbers) for kind in kinds) for part in value)
+        )
     if kind in (int, float):
-        return not isinstance(value, Mapping | list | tuple | None)
-    return kind is Any or isinstance(value, kind)
+        number = isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
+        return number if numbers else not isinstance(value, Mapping | list | tuple | None)
+    return isinstance(value, kind) if kind in WORDS and kind is not Any else True
 
 
 def in_words(kinds: list[Any]) -> list[str]:
     """Types in words; the values of literals together."""
-    values = [kind for kind in kinds if isinstance(kind, str)]
+    values = [str(kind) for kind in kinds if isinstance(kind, str | int)]
     words = [f"one of {', '.join(values)}"] if values else []
-    return words + [WORDS[get_origin(kind) or kind] for kind in kinds if not isinstance(kind, str)]
+    known = [get_origin(kind) or kind for kind in kinds if not isinstance(kind, str | int)]
+    return words + list(dict.fromkeys(WORDS[kind] for kind in known if kind in WORDS))
 
 
 def check_seed(seed: int) -> None:

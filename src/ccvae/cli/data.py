@@ -20,7 +20,7 @@ def check(source: str, data: DataConfig = DATA, html: Path | None = None, json: 
     """Check data before training: counts, labels, duplicates, leaks between splits. Exit code 1 if there are problems.
 
     Args:
-        source: "avatars", "digits", "fashion_mnist", "mnist", a folder of images, or a table.
+        source: "avatars", "digits", "fashion_mnist", a folder of images, or a table.
         data: how the source is read.
         html: page to write, with pictures.
         json: print JSON instead of text.
@@ -29,8 +29,10 @@ def check(source: str, data: DataConfig = DATA, html: Path | None = None, json: 
     """
     from ccvae.data import check as check_dataset
     from ccvae.data.open import open_data
-    from ccvae.storage.atomic import writing
+    from ccvae.storage.atomic import check_writable, writing
 
+    if html is not None:
+        check_writable(html)
     dataset = open_data(source, data)
     found = check_dataset(dataset)
     sys.stdout.write(found.to_json() + "\n" if json else found.to_text())

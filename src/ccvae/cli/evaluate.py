@@ -39,10 +39,14 @@ def evaluate(
         allow_class_paths: import the classes that the run's config.yaml names, which runs their code; only for runs you trust.
         allow_download: get the run's own data from the Hugging Face hub, if its config.yaml names a data set there.
     """
+    from ccvae.distributed.devices import device_named
     from ccvae.distributed.work_queue import launched_work_queue
     from ccvae.evaluation import evaluate_run
     from ccvae.evaluation.compare import comparison
+    from ccvae.storage.atomic import check_writable
 
+    device_named(device)
+    check_writable(run / "metrics.json")
     with launched_work_queue() as queue:
         dataset = data_of(run, allow_download, data)
         results = evaluate_run(run, dataset, split, settings, device=device, queue=queue, allow_class_paths=allow_class_paths)
@@ -74,6 +78,9 @@ def report(run: Path, data: DataPlace = PLACE, allow_class_paths: bool = False, 
         allow_class_paths: import the classes that the run's config.yaml names, which runs their code; only for runs you trust.
         allow_download: get the run's own data from the Hugging Face hub, if its config.yaml names a data set there.
     """
+    from ccvae.storage.atomic import check_writable
+
+    check_writable(run / "report.html")
     draw(run, data_of(run, allow_download, data), allow_class_paths)
 
 

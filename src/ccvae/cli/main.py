@@ -11,6 +11,9 @@ from ccvae.distributed.memory import keep_memory
 
 __all__ = ["main"]
 
+LONGEST_MESSAGE = 1000
+"""Characters of an error that are shown: a file's content may be part of it."""
+
 VERBS: dict[str, Callable[..., int | None]] = {
     "train": train.train,
     "report": evaluate.report,
@@ -55,13 +58,38 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         # a parser is made for this command only: parsers for all of them would take seconds
         code = VERBS[verb](**parsed_arguments(verb, VERBS[verb], arguments[len(verb.split()) :]))
-    except (ValueError, OSError) as error:
-        sys.stderr.write(f"ccvae {verb}: error: {error}\n")
+    except (ValueError, OSError, ImportError) as error:
+        sys.stderr.write(f"ccvae {verb}: error: {message_of(error)[:LONGEST_MESSAGE]}\n")
+        return 2
+    except (MemoryError, RuntimeError) as error:
+        needed = memory_needed(error)
+        if needed is None:  # an error in this package
+            raise
+        sys.stderr.write(
+            f"ccvae {verb}: error: out of memory: {needed}; use smaller images, batches or networks, or fewer rows\n"
+        )
         return 2
     except KeyboardInterrupt as interrupt:
         sys.stderr.write(f"ccvae {verb}: {interrupt or 'stopped'}\n")
         return 130
     return code or 0
+
+
+def message_of(error: Exception) -> str:
+    """An error for people: the operating system's have the reason first and the file after it."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
+
+
+def memory_needed(error: Exception) -> str | None:
+    """What memory was asked for, if that is what an error is about: numpy and torch say how much."""
+    message = str(error).splitlines()[0] if str(error) else "no amount is known"
+    if isinstance(error, MemoryError):
+        return message
+    torch = sys.modules.get("torch")
+    on_gpu = torch is not None and isinstance(error, torch.OutOfMemoryError)
+    return message if on_gpu or "can't allocate memory" in message or "not enough memory" in message else None
 
 
 def overview() -> str:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from ccvae.cli.console import tell
 from ccvae.cli.run_data import PLACE, inputs_of
-from ccvae.config import DataPlace
+from ccvae.config import DataPlace, check_seed, check_whole
+from ccvae.storage.limits import check_limit
 from ccvae.storage.yaml_text import parse_yaml
 
 if TYPE_CHECKING:
@@ -52,13 +53,18 @@ def generate(
     from ccvae.distributed.devices import device_named
     from ccvae.distributed.shard import Shard, process_rank
     from ccvae.model.ccvae import load
+    from ccvae.storage.atomic import check_writable
 
+    check_writable(out)
+    check_numbers(count=count, seed=seed)
+    check_limit("grid_images" if out.suffix.lower() == ".png" else "images", count, f"count: {count:,}")
+    values = conditions(given)
     # the parts do not depend on the number of processes, so the pictures are bit-identical for any number
     parts = range(0, count, TOGETHER)
     process = process_rank()
     shard = Shard(len(parts), process.rank, process.world_size)
-    model = load(run, allow_class_paths=allow_class_paths).to(device_named(device, process.local_rank))
-    values = conditions(given)
+    place = device_named(device, process.local_rank)
+    model = load(run, allow_class_paths=allow_class_paths).to(place)
     rows = values if isinstance(values, pd.DataFrame) else None
     if model.input_format.columns is not None:
         write_table(model, out, model.generate(count if rows is None else None, values, seed, strength))
@@ -109,7 +115,10 @@ def intervene(
         allow_download: get the run's own data from the Hugging Face hub, if its config.yaml names a data set there.
     """
     from ccvae.model.ccvae import load
+    from ccvae.storage.atomic import check_writable
 
+    check_writable(out)
+    check_numbers(count=count, seed=seed)
     model = load(run, allow_class_paths=allow_class_paths)
     opened = inputs_of(model, run, images, "test", count, allow_download, data, csv)
     x = model.inputs(opened)
@@ -150,7 +159,11 @@ def traverse(
         allow_download: get the run's own data from the Hugging Face hub, if its config.yaml names a data set there.
     """
     from ccvae.model.ccvae import load
+    from ccvae.storage.atomic import check_writable
 
+    check_writable(out)
+    check_numbers(count=count, steps=steps)
+    check_limit("grid_images", count * steps if "," not in labels else steps**2, "steps: the traversal")
     model = load(run, allow_class_paths=allow_class_paths)
     opened = inputs_of(model, run, images, "test", count, allow_download, data, csv)
     x = model.inputs(opened)
@@ -196,7 +209,10 @@ def transfer(
     import torch
 
     from ccvae.model.ccvae import load
+    from ccvae.storage.atomic import check_writable
 
+    check_writable(out)
+    check_numbers(count=count)
     model = load(run, allow_class_paths=allow_class_paths)
     if model.input_format.columns is not None:
         opened = inputs_of(model, run, None, "test", 1 + count, allow_download, data, csv)
@@ -245,7 +261,10 @@ def counterfactual(
         allow_download: get the run's own data from the Hugging Face hub, if its config.yaml names a data set there.
     """
     from ccvae.model.ccvae import load
+    from ccvae.storage.atomic import check_writable
 
+    check_writable(out)
+    check_numbers(count=count)
     model = load(run, allow_class_paths=allow_class_paths)
     opened = inputs_of(model, run, images, "test", count, allow_download, data, csv)
     x = model.inputs(opened)
@@ -325,6 +344,15 @@ def write_each(folder: Path, pictures: "Tensor", first: int = 0) -> None:
     for number, pixels in enumerate(pictures.cpu(), first):
         with writing(folder / f"{number:04d}.png", durable=False) as path:
             to_pil(pixels).save(path, format="PNG")
+
+
+def check_numbers(**numbers: int) -> None:
+    """Raise `ValueError` unless arguments are in range: seeds at least 0, counts at least 1."""
+    for name, value in numbers.items():
+        if name == "seed":
+            check_seed(value)
+        else:
+            check_whole(name, value, least=1)
 
 
 def conditions(given: dict[str, Any] | list[str] | str) -> "dict[str, Any] | pd.DataFrame":

@@ -41,8 +41,10 @@ def predict(
         allow_download: get the run's own data from the Hugging Face hub, if its config.yaml names a data set there.
     """
     from ccvae.model.ccvae import load
-    from ccvae.storage.atomic import writing
+    from ccvae.storage.atomic import check_writable, writing
 
+    if out is not None:
+        check_writable(out)
     model = load(run, allow_class_paths=allow_class_paths)
     opened = inputs_of(model, run, images, split, None, allow_download, data, csv)
     table = model.predict_proba(opened, calibrated) if threshold is None else model.predict(opened, threshold, calibrated)

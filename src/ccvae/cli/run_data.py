@@ -38,6 +38,8 @@ def data_of(run: Path, allow_download: bool = False, place: DataPlace = PLACE) -
 
     from ccvae.data.open import open_data
     from ccvae.data.stored import DATA, read_stored
+    from ccvae.storage.files import check_regular
+    from ccvae.storage.limits import check_limit
 
     settings, path = data_settings(run), run / "config.yaml"
     source = place.source or settings.pop("source", None)
@@ -66,7 +68,15 @@ def data_of(run: Path, allow_download: bool = False, place: DataPlace = PLACE) -
     splits = run / "splits.csv"
     if not splits.exists():
         return dataset
-    return dataset.split_as(pd.read_csv(splits, dtype=str, keep_default_na=False), str(splits))
+    check_regular(splits)
+    check_limit("table_bytes", splits.stat().st_size, str(splits))
+    try:
+        table = pd.read_csv(splits, dtype=str, keep_default_na=False)
+    except ValueError as error:
+        raise ValueError(f"{splits} is damaged: {' '.join(str(error).split())}") from None
+    if not {"id", "split"} <= {*table.columns}:
+        raise ValueError(f"{splits}: expected the columns id and split, found {', '.join(map(repr, table.columns[:5]))}")
+    return dataset.split_as(table, str(splits))
 
 
 def inputs_of(
@@ -93,6 +103,8 @@ def inputs_of(
     """
     import pandas as pd
 
+    if isinstance(images, list) and not images:
+        raise ValueError("images: expected at least one file or folder, found none")
     if images and csv:
         raise ValueError("images and csv are both given; give one of them")
     if csv is not None:

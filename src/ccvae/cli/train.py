@@ -34,7 +34,7 @@ def train(
     """Train a model, and write its run folder with figures and report.
 
     Args:
-        source: "avatars", "digits", "fashion_mnist", "mnist", a folder of images, or a table.
+        source: "avatars", "digits", "fashion_mnist", a folder of images, or a table.
         out: run folder to write; runs/ and the source's name if not given.
         data: how the source is read.
         model: the model's sizes and choices.
@@ -55,10 +55,13 @@ def train(
     from ccvae.distributed.shard import is_first_process
     from ccvae.distributed.shutdown import exit_now
     from ccvae.model.ccvae import CCVAE, load
+    from ccvae.model.networks.build import check_image_size
+    from ccvae.storage.atomic import check_writable
     from ccvae.storage.run_folder import CONFIG, check_free, check_resumable
     from ccvae.training.few_labels import recipe_for
     from ccvae.training.fit import Interrupted, fit, precision_of
     from ccvae.training.losses import classification_weight
+    from ccvae.training.trainer import check_machine
 
     out = out or Path("runs") / Path(source).stem
     first = is_first_process()  # of the processes that train together: only this one writes files and messages
@@ -78,9 +81,18 @@ def train(
     if resume and (out / CONFIG).exists():
         check_resumable(out, settings | {"model": asdict(model), "training": asdict(training)})
     elif first and not resume and not dry_run:
+        if out.exists() and not out.is_dir():
+            raise ValueError(f"out: {out} is a file; choose another run folder")
         check_free(out)
+    if first and not dry_run:
+        check_writable(out)
+    check_machine(training)
+    if data.size is not None:
+        check_image_size(model, data.size)
     dataset = open_data(source, data, None if start_from is None else known_of(start_from))
     recipe = recipe_for(training, dataset)
+    for name in training.label_weights:
+        dataset.space.index(name)
     if first:
         tell(description(dataset))
         if recipe is not None:

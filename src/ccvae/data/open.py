@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from ccvae import data as readers
-from ccvae.config import READERS, DataConfig
+from ccvae.config import READERS, DataConfig, check_type
 from ccvae.data.dataset import Dataset
 from ccvae.labels import LabelSpace
 from ccvae.model.inputs.format import InputFormat
@@ -67,6 +67,10 @@ def open_data(source: str, config: DataConfig | None = None, model: Known | None
             settings["size"] = tuple(model.input_shape[1:])
         if "channels" in parameters and len(model.input_shape) == 3:
             settings["channels"] = model.input_shape[0]
+    hints = get_type_hints(reader)
+    for key, value in settings.items():
+        if model is None or key not in ("space", "columns", "kinds", "labels", "inputs"):
+            check_type(f"data: {key}", value, hints[key])
     # where a reader works without a folder, the source's name is no path
     arguments: list[Any] = [] if name in WITHOUT_SOURCE and source.replace("-", "_") == name else [source]
     dataset = reader(*arguments, **settings)

@@ -15,11 +15,27 @@ def device_named(name: str, number: int = 0) -> torch.device:
     Args:
         name: "auto", "cpu", "cuda", "cuda:1", …
         number: index of the GPU that "auto" selects, modulo the number of GPUs.
+
+    Raises:
+        ValueError: torch has no device of this name, or this machine does not have it.
     """
     if name != "auto":
-        return torch.device(name)
+        return available_device(name)
     gpus = torch.cuda.device_count()
     return torch.device(f"cuda:{number % gpus}" if gpus else "cpu")
+
+
+def available_device(name: str) -> torch.device:
+    """A device by its name, on which a tensor can be made."""
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, ImportError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"device {name!r} is not available here: {reason}; use auto or cpu") from None
+    if device.type == "meta":
+        raise ValueError("device 'meta' computes nothing; use auto or cpu")
+    return device
 
 
 def has_bfloat16(device: torch.device) -> bool:

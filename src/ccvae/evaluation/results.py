@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from ccvae.storage.files import read_json
 
 __all__ = ["FORM", "find", "read_metrics"]
 
@@ -31,9 +32,9 @@ def read_metrics(run: Path) -> dict[str, Any]:
     if not path.exists():
         raise ValueError(f"{run} has no metrics.json; evaluate the run first: ccvae evaluate {run}")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
     except ValueError as error:
-        raise ValueError(f"{path} is not JSON ({error}); evaluate the run again: ccvae evaluate {run}") from None
+        raise ValueError(f"{error}; evaluate the run again: ccvae evaluate {run}") from None
     if not isinstance(found, dict) or found.get("form") != FORM:
         raise ValueError(f"{path} has an unknown format; evaluate the run again with this version: ccvae evaluate {run}")
     return found

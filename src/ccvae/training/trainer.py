@@ -23,7 +23,7 @@ from ccvae.training.checkpoint_checks import restorable, with_clean_callbacks
 from ccvae.training.checkpoint_files import CheckpointFiles
 from ccvae.training.module import TrainingModule
 
-__all__ = ["build_trainer", "quiet", "run"]
+__all__ = ["build_trainer", "check_machine", "quiet", "run"]
 
 LONGEST_WAIT = timedelta(minutes=10)
 """Time after which a process stops waiting for others; reading data or writing a checkpoint must not take longer."""
@@ -59,10 +59,17 @@ def build_trainer(config: TrainConfig, **settings: Any) -> Trainer:
         plugins.append(CheckpointFiles())
     try:
         return Trainer(**configured | settings, plugins=plugins)
-    except MisconfigurationException as error:
+    except (MisconfigurationException, ImportError, ValueError, TypeError, KeyError, RuntimeError) as error:
         raise ValueError(
-            f"accelerator {config.accelerator}, devices {config.devices}, strategy {config.strategy}: {error}"
+            f"accelerator {config.accelerator}, devices {config.devices}, strategy {config.strategy}: "
+            f"{' '.join(str(error).split())}"
         ) from None
+
+
+def check_machine(config: TrainConfig) -> None:
+    """Raise `ValueError` if this machine lacks what a configuration asks for, before data are read."""
+    precision = "32-true" if config.precision == "auto" else config.precision
+    build_trainer(config, precision=precision, logger=False, enable_checkpointing=False, enable_progress_bar=False)
 
 
 def build_strategy(config: TrainConfig) -> str | DDPStrategy:

@@ -1,4 +1,5 @@
 import gzip
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -75,12 +76,14 @@ def test_files_that_are_not_there_or_may_not_be_read(tmp_path: Path, monkeypatch
     with pytest.raises(ValueError, match="is a folder"):
         read_table(tmp_path)
 
-    def refuse(path: Path) -> bytes:
+    path = written(tmp_path, "a\n1\n")
+
+    def refuse(path: Path, *_: Any) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(PermissionError, match=r"no permission to read .*labels\.csv"):
-        read_table(written(tmp_path, "a\n1\n"))
+        read_table(path)
 
 
 def test_parquet_files(tmp_path: Path) -> None:
@@ -97,10 +100,8 @@ def test_parquet_files(tmp_path: Path) -> None:
 
 
 def test_parquet_without_its_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: Any, **__: Any) -> None:
-        raise ImportError("pyarrow")
-
-    monkeypatch.setattr(pd, "read_parquet", refuse)
+    (tmp_path / "labels.parquet").write_bytes(b"PAR1")
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(ValueError, match=r"pip install .ccvae\[parquet\]."):
         read_table(tmp_path / "labels.parquet")
 

@@ -57,6 +57,7 @@ from ccvae.data.synthetic_faces.styles import STYLES
 from ccvae.distributed.worker_processes import useful_processes
 from ccvae.labels import Binary, LabelSpace
 from ccvae.storage.cache import built_once
+from ccvae.storage.limits import check_limit
 
 __all__ = ["AvatarTruth", "Recipe", "Recipes", "avatars"]
 
@@ -109,6 +110,7 @@ def avatars(
         if not isinstance(value, int) or not least <= value <= most:
             wanted = f"of at least {least}" if most == math.inf else f"from {least} to {most}"
             raise ValueError(f"{name}: expected a whole number {wanted}, found {value!r}")
+    check_limit("faces", count, f"count: {count:,}")
     splits = split_rows(count, validation, test, seed)
     drawn = STYLES[style]
     folder = built_once(

@@ -22,6 +22,8 @@ from ccvae.data.splits import split_rows
 from ccvae.labels import Categorical
 from ccvae.labels.cells import Value
 from ccvae.model.inputs.decoding import Framing
+from ccvae.storage.files import check_regular
+from ccvae.storage.limits import check_limit, limit
 
 __all__ = ["FASHION", "fashion_mnist", "mnist"]
 
@@ -69,7 +71,7 @@ def fashion_mnist(
 
 @recorded
 def mnist(
-    folder: str | Path,
+    folder: str | Path | None = None,
     *,
     size: int | tuple[int, int] = 28,
     labelled: int | float | None = None,
@@ -79,7 +81,7 @@ def mnist(
     """MNIST: 70,000 grey pictures of digits, 28×28, with the label "digit" of ten values.
 
     Args:
-        folder: holds the four idx files.
+        folder: contains the four idx files, which this package neither has nor downloads.
         size: height and width in pixels, or one number for both.
         labelled: number (int) or fraction (float) of training rows that keep their labels; the others are hidden.
         validation: number (int) or fraction (float) of the training images to validate on; the test files are the test split.
@@ -89,6 +91,11 @@ def mnist(
         FileNotFoundError: a file is not there.
         ValueError: a file is damaged.
     """
+    if folder is None:
+        raise FileNotFoundError(
+            "MNIST does not come with this package; give the folder that contains its four idx files, such as "
+            "train-images-idx3-ubyte.gz, and the reader mnist: ccvae train FOLDER --data.reader mnist"
+        )
     return idx_files(folder, "digit", range(10), size, labelled, validation, seed, "MNIST")
 
 
@@ -150,9 +157,12 @@ def read_idx(folder: Path, name: str, axes: int) -> np.ndarray:
     path = next((folder / f"{name}{suffix}" for suffix in ("", ".gz") if (folder / f"{name}{suffix}").exists()), None)
     if path is None:
         raise FileNotFoundError(f"{folder} holds no {name} or {name}.gz")
-    content = path.read_bytes()
+    check_regular(path)
+    most = limit("table_bytes")
     try:
-        content = gzip.decompress(content) if path.suffix == ".gz" else content
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            content = file.read(most + 1)
+        check_limit("table_bytes", len(content), path.name)
         zero, kind, found, *shape = struct.unpack_from(f">HBB{axes}I", content)
     except (OSError, EOFError, zlib.error, struct.error) as error:
         raise ValueError(f"{path} is damaged: {error}") from None

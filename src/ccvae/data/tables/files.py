@@ -13,6 +13,8 @@ from pathlib import Path
 import pandas as pd
 
 from ccvae.labels.cells import first_few
+from ccvae.storage.files import check_regular
+from ccvae.storage.limits import check_limit, limit
 
 __all__ = ["TableSource", "read_table"]
 
@@ -65,11 +67,18 @@ def read_csv(path: Path) -> pd.DataFrame:
     text = text_of_file(path)
     header = text[: text.find("\n")] if "\n" in text else text
     separator = max(SEPARATORS, key=header.count)
+    most = limit("table_cells")
+    # counted quickly before anything is parsed; separators within quotes count too, and so the factor
+    check_limit("table_cells", (text.count(separator) + text.count("\n")) // 2, path.name)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     lines, rows = [], []
+    cells = 0
     try:
         for row in reader:
             if row:
+                cells += len(row)
+                if cells > most:
+                    check_limit("table_cells", cells, path.name)
                 lines.append(reader.line_num)
                 rows.append([cell.strip() for cell in row])
     except csv.Error as error:
@@ -89,19 +98,20 @@ def read_csv(path: Path) -> pd.DataFrame:
 
 def text_of_file(path: Path) -> str:
     """A file's text, which must be UTF-8."""
+    check_regular(path)
+    most = limit("table_bytes")
     try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise FileNotFoundError(f"there is no file {path}") from None
-    except IsADirectoryError:
-        raise ValueError(f"{path} is a folder; expected a CSV or Parquet file") from None
+        with path.open("rb") as file:
+            content = file.read(most + 1)
     except PermissionError:
         raise PermissionError(f"no permission to read {path}") from None
     if content.startswith(GZIP):
         try:
-            content = gzip.decompress(content)
+            with gzip.open(path) as unpacked:  # no more than the limit: a small file can unpack to any size
+                content = unpacked.read(most + 1)
         except (OSError, EOFError, zlib.error) as error:
             raise ValueError(f"{path.name} cannot be unpacked: {error}") from None
+    check_limit("table_bytes", len(content), path.name)
     for start, what in MAGIC.items():
         if content.startswith(start):
             raise ValueError(f"{path.name} {what}")
@@ -120,7 +130,14 @@ def text_of_file(path: Path) -> str:
 
 def read_parquet(path: Path) -> pd.DataFrame:
     """A Parquet file as a table."""
+    check_regular(path)
     try:
+        import pyarrow.parquet
+
+        about = pyarrow.parquet.read_metadata(path)
+        groups = [about.row_group(number).total_byte_size for number in range(about.num_row_groups)]
+        check_limit("table_cells", about.num_rows * about.num_columns, path.name)
+        check_limit("table_bytes", sum(groups), path.name)
         table = pd.read_parquet(path)
     except ImportError:
         raise ValueError(f"reading {path.name} takes pyarrow: pip install 'ccvae[parquet]', or save the table as CSV") from None
@@ -128,8 +145,8 @@ def read_parquet(path: Path) -> pd.DataFrame:
         raise FileNotFoundError(f"there is no file {path}") from None
     except PermissionError:
         raise PermissionError(f"no permission to read {path}") from None
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path.name} cannot be read as Parquet: {error}") from None
+    except (OSError, ValueError, NotImplementedError, OverflowError, MemoryError) as error:
+        raise ValueError(f"{path.name} cannot be read as Parquet: {' '.join(str(error).split())}") from None
     table = table.reset_index() if table.index.name is not None else table
     table.index = pd.RangeIndex(len(table), name="row")
     return table

@@ -24,6 +24,9 @@ from typing import IO, Literal, get_args
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from ccvae.storage.files import check_regular
+from ccvae.storage.limits import check_limit
+
 __all__ = ["UNREADABLE", "Fit", "Framing", "Header", "decode", "header_of", "pixels_of", "reason"]
 
 Fit = Literal["stretch", "crop", "pad"]
@@ -84,9 +87,26 @@ class Header:
     grey: bool
 
 
+def open_image(file: Path | IO[bytes]) -> Image.Image:
+    """An image file, not decoded yet.
+
+    Raises:
+        OSError, SyntaxError, ValueError: one of `UNREADABLE`; it is not a regular file, or has too many pixels.
+    """
+    if isinstance(file, Path):
+        check_regular(file)
+    opened = Image.open(file)
+    try:
+        check_limit("pixels", opened.width * opened.height, f"an image of {opened.width}×{opened.height}")
+    except ValueError:
+        opened.close()
+        raise
+    return opened
+
+
 def header_of(file: Path | IO[bytes]) -> Header:
     """Header of an image file."""
-    with Image.open(file) as image:
+    with open_image(file) as image:
         return Header(image.size, is_grey(image))
 
 
@@ -101,7 +121,7 @@ def decode(file: Path | IO[bytes], framing: Framing, channels: int) -> np.ndarra
     Raises:
         OSError, SyntaxError, ValueError: one of `UNREADABLE`.
     """
-    with Image.open(file) as opened:
+    with open_image(file) as opened:
         if opened.format == "JPEG" and framing.square is None:
             least = 2 * max(framing.height, framing.width)
             opened.draft(None, (least, least))

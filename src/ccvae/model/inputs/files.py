@@ -30,7 +30,13 @@ def files_of(folder: Path) -> list[str]:
         raise PermissionError(f"cannot read the folder {error.filename} ({error.strerror}); its permissions must allow it")
 
     files, others = [], Counter[str]()
+    visited: set[tuple[int, int]] = set()
     for parent, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        place = Path(parent).stat()
+        if (place.st_dev, place.st_ino) in visited:  # a link that leads back would be followed for ever
+            folders.clear()
+            continue
+        visited.add((place.st_dev, place.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
         for name in names:
             suffix = Path(name).suffix.lower()

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from ccvae.config import ModelConfig
@@ -92,6 +94,13 @@ def build_networks(config: ModelConfig, shape: tuple[int, ...], sizes: Sequence[
     if network == "mlp":
         return mlp_networks(shape, latent, hidden, dropout)
     return conv_networks(shape, latent, width, dropout, residual=network == "resnet")
+
+
+def check_image_size(config: ModelConfig, size: int) -> None:
+    """Raise `ValueError` if the configured networks cannot take square images of a size, before any are read."""
+    with torch.device("meta"):
+        if config.encoder is None and config.decoder is None:
+            build_networks(replace(config, latent_dim=max(2, config.latent_dim)), (3, size, size), (1,))
 
 
 def class_at(path: str) -> type[nn.Module]:
