@@ -142,7 +142,8 @@ class TrainConfig:
         elsewhere_weight: additional weight of the KL of the style, and of blocks of binary labels that are absent. 1 is the
             bound itself; larger values move how labels show into their own blocks, and images blur.
         few_labels: whether to train teachers, classifiers of the labelled rows whose probabilities stand in for missing labels
-            (see `ccvae.training.few_labels`). None decides: yes if less than a quarter of the training labels are observed.
+            (see `ccvae.training.few_labels`). Off by default, because their effect on interventions is not measured yet. None
+            turns it on if less than a quarter of the training labels are observed.
         teachers: number of teachers; 0 trains none.
         teacher_steps: training steps of each teacher.
         teacher_batch_size: rows per step of a teacher.
@@ -185,7 +186,7 @@ class TrainConfig:
     label_weights: dict[str, float] = field(default_factory=dict)
     kl_weight: float = 1.0
     elsewhere_weight: float = 1.0
-    few_labels: bool | None = None
+    few_labels: bool | None = False
     teachers: int = 2
     teacher_steps: int = 2000
     teacher_batch_size: int = 50

@@ -132,7 +132,7 @@ def test_torchrun_with_uneven_shares_and_missing_labels(tmp_path, monkeypatch):
     cache, log = tmp_path / "cache", tmp_path / "log"
     launch = [str(BIN / "torchrun"), "--standalone", "--nproc-per-node", "2", "--no-python", sys.executable, str(BIN / "ccvae")]
     # teachers drop features, which every process draws for itself
-    arguments = [*FACES, "--data.validation", "7", "--training.few_labels", "false", "--training.precision", "32-true"]
+    arguments = [*FACES, "--data.validation", "7", "--training.precision", "32-true"]
     done = subprocess.run(
         [*launch, *arguments, *TWO, "--out", str(tmp_path / "two")],
         env=environment(CCVAE_CACHE=str(cache)), capture_output=True, text=True, timeout=120,

@@ -23,7 +23,15 @@ from ccvae.training.fit import Interrupted, fit
 from ccvae.training.module import TrainingModule
 
 SMALL = {"latent_dim": 10, "width": 4, "dropout": 0.2}
-QUICK = {"batch_size": 40, "epochs": 2, "teachers": 2, "teacher_steps": 6, "teacher_width": 4, "progress": False}
+QUICK = {
+    "few_labels": None,
+    "batch_size": 40,
+    "epochs": 2,
+    "teachers": 2,
+    "teacher_steps": 6,
+    "teacher_width": 4,
+    "progress": False,
+}
 
 
 @pytest.fixture
@@ -46,12 +54,12 @@ def same(first, second):
 
 
 def test_labels_choose_the_recipe(data, few):
-    assert few_labels.recipe_for(TrainConfig(), data) is None, "half of the cells are observed"
-    recipe = few_labels.recipe_for(TrainConfig(), few)
+    assert few_labels.recipe_for(TrainConfig(few_labels=None), data) is None, "half of the cells are observed"
+    recipe = few_labels.recipe_for(TrainConfig(few_labels=None), few)
     assert recipe == few_labels.Recipe(recipe.labelled, 2, 2000, 50, 24, 0.8, 0.5, False, 0.1, 0.5, 1)
     assert recipe.labelled == (~np.isnan(few.labels[few.splits["train"]])).any(1).sum()
     assert few_labels.recipe_for(TrainConfig(few_labels=False), few) is None
-    assert few_labels.recipe_for(TrainConfig(teachers=0), few) is None
+    assert few_labels.recipe_for(TrainConfig(few_labels=None, teachers=0), few) is None
     assert few_labels.recipe_for(TrainConfig(few_labels=True), data) is not None
 
 
@@ -61,7 +69,7 @@ def test_labels_choose_the_recipe(data, few):
 )
 def test_a_taught_model_sees_fewer_labelled_rows_in_as_many_steps(settings, share, passes):
     data = arrays(np.zeros((2000, 3), np.float32), {"on": [0, 1] * 1000}, validation=0, test=0).hide(100)
-    config = TrainConfig(**settings)
+    config = TrainConfig(few_labels=None, **settings)
     recipe = few_labels.recipe_for(config, data)
     assert (recipe.taught_labelled_share, recipe.taught_passes) == (share, passes)
     taught = few_labels.taught_config(config, recipe)
@@ -75,7 +83,7 @@ def test_a_taught_model_sees_fewer_labelled_rows_in_as_many_steps(settings, shar
     ("setting", "mirrored", "expected"), [(None, True, True), (None, False, False), (True, False, True), (False, True, False)]
 )
 def test_images_are_mirrored_as_data_and_settings_say(few, setting, mirrored, expected):
-    data, config = replace(few, mirrored=mirrored), TrainConfig(flip=setting)
+    data, config = replace(few, mirrored=mirrored), TrainConfig(few_labels=None, flip=setting)
     recipe = few_labels.recipe_for(config, data)
     assert recipe.flip is expected
     assert few_labels.augmentation_for(config, data, recipe).flip is expected
@@ -159,7 +167,7 @@ def test_the_progress_bar_names_the_stage(few, capsys):
 
 def test_teachers_learn_from_every_observed_cell(few):
     """Their training rows are those with any observed label, and a missing cell has no say."""
-    recipe = few_labels.recipe_for(TrainConfig(teacher_width=4), few)
+    recipe = few_labels.recipe_for(TrainConfig(few_labels=None, teacher_width=4), few)
     model = few_labels.teacher(few, recipe, seed=0)
     assert model.config.latent_dim == model.style.start, "no style"
     batches = Batches(few, 50)
