@@ -63,7 +63,7 @@ def test_intervening_changes_only_the_block(model, images):
 
     z = model.encode(images).loc
     row = torch.tensor(model.space.encode_row({"corner": "low"})).expand(len(z), -1)
-    changed = with_labels(model, z, row, ["corner"], 0.5, None)
+    changed = with_labels(model, z, row, 0.5, None)
     block = model.block_slices[1]
     outside = [d for d in range(z.shape[1]) if not block.start <= d < block.stop]
     assert torch.equal(changed[:, outside], z[:, outside])

@@ -77,7 +77,7 @@ class LabelSpace:
     def index(self, name: str) -> int:
         """Position of a label; raises `ValueError` naming those there are."""
         if name not in self.names:
-            near = get_close_matches(name, self.names, 1)
+            near = get_close_matches(name, self.names, 1, cutoff=0.75)
             hint = f" (did you mean {near[0]!r}?)" if near else ""
             raise ValueError(f"no label {name!r}{hint}; the labels are {', '.join(self.names)}")
         return self.names.index(name)
