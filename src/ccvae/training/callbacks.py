@@ -57,9 +57,10 @@ class MetricsTable(Callback):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Write the row of an epoch; later rows, of a run that was interrupted, are dropped."""
+        # in all processes, since reading them exchanges values
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name}
         if not trainer.is_global_zero:
             return
-        metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name}
         row = pd.DataFrame([{"epoch": trainer.current_epoch + 1, "step": trainer.global_step, **metrics}])
         known = pd.read_csv(self.path) if self.path.exists() else row.iloc[:0]
         if not {"epoch", "step"} <= set(known.columns):
