@@ -159,3 +159,10 @@ def test_damaged_calibration_is_refused(tmp_path, content, message):
 def test_calibration_as_json_is_plain():
     text = Calibration({"on": 1.5}, {"on": 0.25}, {"on": 40}).to_json()
     assert json.loads(text) == {"temperatures": {"on": 1.5}, "balanced": {"on": 0.25}, "rows": {"on": 40}}
+
+
+def test_soft_labels_of_one_value_have_no_threshold():
+    """Probabilities of 0.6 and 1 both count as present: there is nothing to separate."""
+    space = LabelSpace((Binary("a"),))
+    probabilities = pd.DataFrame({"a=0": [0.4, 0.3, 0.2], "a=1": [0.6, 0.7, 0.8]})
+    assert fit_calibration(probabilities, np.array([[0.6], [1.0], [1.0]]), space) is None

@@ -92,7 +92,11 @@ def fit_calibration(probabilities: pd.DataFrame, y: np.ndarray, space: LabelSpac
         space: the labels.
     """
     rows = {label.name: int((~np.isnan(y[:, column])).sum()) for column, label in enumerate(space)}
-    usable = [label for column, label in enumerate(space) if len(np.unique(y[~np.isnan(y[:, column]), column])) > 1]
+    usable = [
+        label
+        for column, label in enumerate(space)
+        if len(np.unique(known(label, columns_of(label, probabilities), y[:, column])[1])) > 1
+    ]
     if not usable:
         return None
     temperatures = fit_temperatures(probabilities, y, space)
