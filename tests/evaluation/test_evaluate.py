@@ -214,7 +214,7 @@ def test_runs_that_cannot_be_compared(runs, tmp_path):
     with pytest.raises(ValueError, match="has an unknown format"):
         compare_runs(runs)
     path.write_text("{")
-    with pytest.raises(ValueError, match="is not JSON"):
+    with pytest.raises(ValueError, match="is not valid JSON"):
         compare_runs(runs)
 
 

@@ -2,7 +2,7 @@
 
 Five files, each with a dynamic batch, and with the label space and the names of its outputs in the metadata:
 
-    encoder.onnx     inputs                      -> mean, scale, probabilities, exact_probabilities
+    encoder.onnx     inputs                      -> latent_mean, latent_scale, probabilities, exact_probabilities
     decoder.onnx     latents                     -> outputs
     intervene.onnx   inputs, labels, strength    -> outputs
     generate.onnx    labels, noise, uniform      -> outputs
@@ -18,6 +18,7 @@ import contextlib
 import io
 import json
 import logging
+import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -66,7 +67,7 @@ class EncoderGraph(Graph):
     """Means and scales of q(z|x), and the columns of `predict_proba`: calibrated, and the exact q(y|x)."""
 
     arguments = ("inputs",)
-    results = ("mean", "scale", "probabilities", "exact_probabilities")
+    results = ("latent_mean", "latent_scale", "probabilities", "exact_probabilities")
 
     def __init__(self, model: LatentModel) -> None:
         super().__init__(model)
@@ -239,7 +240,9 @@ def exported(graph: Graph, name: str) -> Any:
         try:
             traced = torch.export.export(graph, graph.examples(), dynamic_shapes=tuple({0: batch} for _ in graph.arguments))
             operations = torch.export.default_decompositions()
-            operations[torch.ops.aten.special_ndtri.default] = normal_quantile  # which ONNX does not have
+            # what ONNX does not have
+            operations[torch.ops.aten.special_ndtri.default] = normal_quantile
+            operations[torch.ops.aten.erfinv.default] = inverse_error_function
             program = torch.onnx.export(
                 traced.run_decompositions(operations),
                 dynamo=True,
@@ -257,6 +260,11 @@ def exported(graph: Graph, name: str) -> Any:
             ) from error
     assert program is not None
     return program.model_proto
+
+
+def inverse_error_function(x: Tensor) -> Tensor:
+    """Inverse of the error function, in plain operations."""
+    return normal_quantile((x + 1) / 2) / math.sqrt(2)
 
 
 def metadata(graph: Graph, name: str) -> dict[str, str]:

@@ -54,12 +54,15 @@ class SampledBlocks(CategoricalBlocks):
         points = sobol_points(size, node_count(size, PREDICTION_NODES))
         self.register_buffer("points", points.to(torch.get_default_dtype()), persistent=False)
 
-    def row_chunks(self, rows: int, nodes: int) -> Iterator[slice]:
+    def row_chunks(self, mu: Tensor, nodes: int) -> Iterator[slice]:
         """A few rows at a time; at least one chunk, even if there are no rows."""
+        if torch.compiler.is_exporting():  # the number of rows is not known
+            yield slice(None)
+            return
         labels, classes, size = self.weight.shape
         numbers = NUMBERS_ON_ACCELERATOR if on_accelerator(self.weight) else NUMBERS_AT_ONCE
         count = max(1, numbers // (nodes * labels * max(classes, size)))
-        for start in range(0, max(rows, 1), count):
+        for start in range(0, max(len(mu), 1), count):
             yield slice(start, start + count)
 
     @full_precision
@@ -68,7 +71,7 @@ class SampledBlocks(CategoricalBlocks):
         nodes = normal_nodes(self.points)[:, None, None]
         parts = [
             self.value_log_classifiers(mu[rows] + sigma[rows] * nodes).softmax(-1).mean(0)
-            for rows in self.row_chunks(len(mu), len(nodes))
+            for rows in self.row_chunks(mu, len(nodes))
         ]
         return torch.cat(parts)
 
@@ -76,7 +79,7 @@ class SampledBlocks(CategoricalBlocks):
     def tilt(self, mu: Tensor, sigma: Tensor, y: Tensor, noise: Tensor, uniform: Tensor) -> TiltedPosterior:
         """q(z_i|x,y_i), by importance weights of each row's own nodes."""
         given = (mu, sigma, y, noise, uniform)
-        chunks = list(self.row_chunks(len(mu), self.training_nodes))
+        chunks = list(self.row_chunks(mu, self.training_nodes))
         if len(chunks) == 1:
             return TiltedPosterior(*self.tilt_rows(*given))
         # nodes are computed again in the backward pass, instead of being kept
