@@ -79,7 +79,10 @@ def test_class_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert split.space == image_folder(tmp_path / "split", size=16).space
     (tmp_path / "flat").mkdir()
     Image.fromarray(PICTURES[0]).save(tmp_path / "flat" / "a.png")
-    with pytest.raises(ValueError, match=r"needs a table of labels \(csv, or --data.csv .*\) or one folder for each class"):
+    with pytest.raises(
+        ValueError,
+        match=r"needs a table of labels; name it with --data.csv .* or sort the images into one folder for each class",
+    ):
         image_folder(tmp_path / "flat")
 
 

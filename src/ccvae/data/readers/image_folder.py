@@ -185,10 +185,10 @@ def table_of_folders(files: Sequence[str], folder: Path) -> tuple[pd.DataFrame, 
     columns[CLASS] = [None if not each or is_unlabelled(each) else each for each in classes]
     found = sorted({each for each in columns[CLASS] if each is not None})
     if len(found) < 2:
-        what = f"only one folder, {found[0]!r}" if found else "no folders that name classes"
+        what = f"only one folder, {found[0]!r}" if found else "none"
         raise ValueError(
-            f"{folder}: a folder of images needs a table of labels (csv, or --data.csv at the command line) or one folder for "
-            f"each class; it has {what}"
+            f"{folder}: a folder of images needs a table of labels; name it with --data.csv (csv in Python), or sort the "
+            f"images into one folder for each class: there is {what}"
         )
     without = sum(each is None for each in columns[CLASS])
     note = f"classes from folders: {first_few(found)}" + (f"; {without} images without a class" if without else "")
