@@ -259,7 +259,7 @@ def test_settings_may_come_from_a_small_file(tmp_path: Path, capsys: pytest.Capt
 
 WRONG = {
     "no such source": ([], "nowhere: no such file or folder, nor one of the built-in data sets"),
-    "no table": (["scans"], "scans: a folder of images needs a table of labels (csv, or --data.csv at the command line)"),
+    "no table": (["scans"], "scans: a folder of images needs a table of labels; name it with --data.csv"),
     "no such table": (["scans", "--data.csv", "lost.csv"], "there is no file lost.csv"),
     "wrong encoding": (["scans", "--data.csv", "latin.csv"], "latin.csv is not UTF-8 text: line 3 holds the byte 0xfc"),
     "ragged": (["scans", "--data.csv", "ragged.csv"], "ragged.csv: line 1 names 2 columns, but line 3 has 3"),

@@ -167,8 +167,6 @@ def balanced_threshold(p: np.ndarray, truth: np.ndarray, prior: float) -> float:
         prior: p(y = 1).
     """
     present, absent = np.sort(p[truth == 1, 1]), np.sort(p[truth == 0, 1])
-    if not len(present) or not len(absent):
-        return prior
     candidates = np.unique(np.concatenate([np.quantile(p[:, 1], np.linspace(0.02, 0.98, 49)), [prior]])).clip(1e-6, 1 - 1e-6)
     recall = 1 - np.searchsorted(present, candidates, side="left") / len(present)
     specificity = np.searchsorted(absent, candidates, side="left") / len(absent)
