@@ -6,7 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from ccvae.config import NETWORKS, READERS, DataConfig, ModelConfig, TrainConfig
+from ccvae.config import READERS, DataConfig, ModelConfig, TrainConfig
+from ccvae.config.model import NETWORKS
 from ccvae.distributions.likelihoods import LIKELIHOODS
 
 WRONG = [

@@ -28,16 +28,6 @@ BANNED = {
     r"\bgo(es)? on (from|with|where)\b": "continue(s)",
     r"\bat hand\b": "current",
 }
-NOT_YET = (
-    "distributed",
-    "drawing",
-    "evaluation",
-    "reports",
-    "training",
-    "docs/scaling.md",
-)
-"""Rooms and documents that still have some of these turns. The list only gets shorter."""
-
 FILES = [
     *sorted((REPOSITORY / "src").rglob("*.py")),
     *sorted((REPOSITORY / "src").rglob("*.html")),
@@ -63,7 +53,7 @@ def found_in(path: Path) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("room", sorted({room_of(path) for path in FILES} - {*NOT_YET}))
+@pytest.mark.parametrize("room", sorted({room_of(path) for path in FILES}))
 def test_prose_is_plain(room: str) -> None:
     assert not [line for path in FILES if room_of(path) == room for line in found_in(path)]
 

@@ -161,7 +161,7 @@ def test_interrupted_processes_agree(tmp_path):
     when_there(run / "checkpoints" / "last.ckpt", process, log)
     os.kill(child_of(process), signal.SIGINT)
     assert process.wait(60) == 130, log.read_text()
-    assert "go on with --resume" in log.read_text()
+    assert "continue with --resume" in log.read_text()
     kept = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     weights = load_file(run / "model.safetensors")
     assert all(torch.equal(kept["state_dict"][f"model.{name}"], tensor) for name, tensor in weights.items())

@@ -14,8 +14,9 @@ from ccvae.labels import Binary, LabelSpace
 from ccvae.labels import Categorical as CategoricalLabel
 from ccvae.labels import Continuous as ContinuousLabel
 from ccvae.model.ccvae import CCVAE
+from ccvae.model.inference import evaluating
 from ccvae.model.label_blocks.layout import block_slices
-from ccvae.model.latent_model import STYLE_DIMENSIONS, evaluating
+from ccvae.model.latent_model import STYLE_DIMENSIONS
 
 SPACE = LabelSpace(
     (

@@ -83,7 +83,7 @@ def test_same_seed_same_weights(data):
 def test_resumed_training_is_the_uninterrupted_one(data, tmp_path, steps):
     """Four steps an epoch: interrupted within an epoch and at its end."""
     straight = fit(model_for(data), data, tmp_path / "straight", epochs=3, **QUICK)
-    with pytest.raises(Interrupted, match="go on with --resume"):
+    with pytest.raises(Interrupted, match="continue with --resume"):
         fit(model_for(data), data, tmp_path / "run", epochs=3, callbacks=[StopAfter(steps)], **QUICK)
     again = fit(load(tmp_path / "run"), data, tmp_path / "run", epochs=3, resume=True, **QUICK)
     assert same(weights(straight), weights(again))

@@ -30,8 +30,9 @@ from torch import Tensor, nn
 from ccvae.distributions.normal_quantile import normal_quantile
 from ccvae.labels import Continuous, Label
 from ccvae.model.calibration import SMALLEST
+from ccvae.model.inference import evaluating, full
 from ccvae.model.label_blocks.base import LabelBlocks
-from ccvae.model.latent_model import LatentModel, evaluating, full
+from ccvae.model.latent_model import LatentModel
 from ccvae.storage.atomic import writing
 
 __all__ = ["GRAPHS", "export_onnx"]

@@ -26,6 +26,7 @@ from ccvae.distributions.likelihoods import build_likelihood
 from ccvae.distributions.positive import SMALLEST_SCALE
 from ccvae.labels import LabelSpace
 from ccvae.model.calibration import Calibration, Threshold, decide, tempered
+from ccvae.model.inference import GrowingRows, evaluating, full
 from ccvae.model.inputs.format import InputFormat
 from ccvae.model.inputs.reading import Inputs, open_inputs
 from ccvae.model.label_blocks.base import LabelBlocks
@@ -34,7 +35,7 @@ from ccvae.model.networks.attention import LabelAttention
 from ccvae.model.networks.build import Decoder, Encoder, build_decoder, build_encoder
 from ccvae.model.networks.separate import Part, SeparateEncoder
 
-__all__ = ["LatentModel", "evaluating", "full", "reading_once", "tensors_only"]
+__all__ = ["LatentModel", "reading_once", "tensors_only"]
 
 STYLE_DIMENSIONS = 32
 """Dimensions of the style if `latent_dim` is not configured."""
@@ -350,41 +351,6 @@ class LatentModel(nn.Module):
         return decide(self.predict_proba(images, calibrated), self.space, threshold, self.calibration)
 
 
-class GrowingRows:
-    """Rows added a few at a time to one tensor.
-
-    A list of small tensors would be scattered among the larger ones that are freed between them, and the allocator could give
-    none of that memory back.
-    """
-
-    def __init__(self) -> None:
-        self.buffer: Tensor | None = None
-        self.count = 0
-
-    def add(self, part: Tensor) -> None:
-        """Add rows `(rows, …)`."""
-        needed = self.count + len(part)
-        if self.buffer is None or needed > len(self.buffer):
-            larger = part.new_empty(max(needed, 2 * self.count), *part.shape[1:])
-            if self.buffer is not None:
-                larger[: self.count] = self.rows
-            self.buffer = larger
-        self.buffer[self.count : needed] = part
-        self.count = needed
-
-    @property
-    def rows(self) -> Tensor:
-        """All rows so far."""
-        if self.buffer is None:
-            raise ValueError("inputs: there are none")
-        return self.buffer[: self.count]
-
-
-def full(output: Tensor) -> Tensor:
-    """A network's output in single precision at least: only networks compute in lower precision."""
-    return output.to(torch.promote_types(output.dtype, torch.float32))
-
-
 @contextmanager
 def reading_once(model: LatentModel) -> Iterator[None]:
     """Context in which a model reads the style from the input itself, regardless of `neutral_style`."""
@@ -406,15 +372,3 @@ def tensors_only(model: nn.Module) -> Iterator[None]:
     finally:
         if isinstance(model, LatentModel) and before is not None:
             model.input_format = before
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Context in which a module is in evaluation mode; afterwards, every submodule has its previous mode again."""
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training

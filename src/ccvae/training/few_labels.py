@@ -80,7 +80,7 @@ class Recipe:
         labelled: training rows with any observed label.
         teachers: how many classifiers teach.
         steps: of each.
-        batch_size: rows a step.
+        batch_size: rows per step.
         width: channels of a teacher's first convolution, or units of a hidden layer divided by eight.
         dropout: of a teacher's last features.
         weight_decay: of a teacher's weights.

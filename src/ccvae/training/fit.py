@@ -12,7 +12,8 @@ from typing import Any, TypeVar, cast
 import pandas as pd
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 
-from ccvae.config import DataConfig, Precision, TrainConfig
+from ccvae.config import DataConfig, TrainConfig
+from ccvae.config.training import Precision
 from ccvae.data.dataset import Dataset
 from ccvae.data.loaders.batches import Batches, SplitBatches
 from ccvae.data.loaders.device_inputs import DeviceInputs
@@ -123,7 +124,7 @@ def fit(
             raise
         if interrupt.progress is not None:
             save(model, folder, partial=interrupt.progress)
-        raise Interrupted(f"{interrupt}; all is kept in {folder}: go on with --resume, or fit(…, resume=True)") from None
+        raise Interrupted(f"{interrupt}; all is kept in {folder}: continue with --resume, or fit(…, resume=True)") from None
     if len(data.splits["validation"]):
         predictions = [model.predict_proba(x, calibrated=False) for x, _ in SplitBatches(data, "validation")]
         model.calibration = fit_calibration(pd.concat(predictions), data.labels[data.splits["validation"]], data.space)

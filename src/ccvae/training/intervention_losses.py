@@ -25,8 +25,9 @@ from torch.nn.functional import smooth_l1_loss
 from ccvae.distributed.shard import Shard
 from ccvae.distributions.likelihoods import sum_of_elements
 from ccvae.model.bound import style_term
+from ccvae.model.inference import evaluating, full
 from ccvae.model.label_blocks.binary import BinaryBlocks
-from ccvae.model.latent_model import LatentModel, evaluating, full
+from ccvae.model.latent_model import LatentModel
 
 __all__ = ["elsewhere_kl", "intervention_loss", "style_consistency"]
 

@@ -22,7 +22,7 @@ class Schedule(OneCycleLR):
     """One cycle whose length is that of now, when a run that was trained for fewer epochs is resumed."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on where the state stopped, in this schedule's phases."""
+        """Continue from the step of the state, in this schedule's phases."""
         own = {name: getattr(self, name) for name in ("total_steps", "_schedule_phases")}
         super().load_state_dict({**state_dict, **own})
 

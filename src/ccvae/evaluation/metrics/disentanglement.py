@@ -101,7 +101,7 @@ class Classes:
     Args:
         count: number of classes.
         train: class of every training row `(rows,)`, -1 where the label is absent or its class unknown.
-        test: class of every test row `(rows,)`, -1 likewise.
+        test: class of every test row `(rows,)`, -1 in the same cases.
     """
 
     count: int

@@ -19,9 +19,9 @@ from ccvae.evaluation.bootstrap import Estimate, mean_estimates
 from ccvae.evaluation.metrics.metric import Metric
 from ccvae.model.bound import bound
 from ccvae.model.ccvae import CCVAE
+from ccvae.model.inference import evaluating
 from ccvae.model.label_blocks.base import DiscreteBlocks
 from ccvae.model.label_blocks.continuous import ContinuousBlocks
-from ccvae.model.latent_model import evaluating
 
 __all__ = ["METRICS", "bound_terms", "log_evidence", "log_prior", "reconstruction_error", "terms_by_row"]
 

@@ -23,7 +23,7 @@ from ccvae.data.dataset import Dataset
 from ccvae.evaluation.oracle.predictions import Predictions
 from ccvae.evaluation.oracle.training import OracleConfig, train_network
 from ccvae.labels import Binary, Categorical, Label, LabelSpace
-from ccvae.model.latent_model import evaluating
+from ccvae.model.inference import evaluating
 from ccvae.storage.cache import built_once
 
 __all__ = ["OracleConfig", "OracleNetwork", "known_labels", "trained_oracle"]
