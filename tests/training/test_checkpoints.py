@@ -294,12 +294,14 @@ def test_a_linked_folder_is_refused(run, data, name):
 
 
 @pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt", "metrics.csv"])
-def test_a_linked_file_is_replaced_and_not_followed(run, data, name):
+def test_a_linked_file_is_refused(run, data, name):
+    """The rows of another table would be copied into metrics.csv."""
     path = run / name if name == "metrics.csv" else run / "checkpoints" / name
     path.replace(run.parent / name)
     path.symlink_to(run.parent / name)
     before = outside(run)
-    resumed(run, data)
+    with pytest.raises(ValueError, match=rf"{name} leads to .*, outside of .*CCVAE_ALLOW_LINKS=1"):
+        resumed(run, data)
     assert outside(run) == before
 
 

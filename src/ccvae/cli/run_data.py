@@ -34,12 +34,9 @@ def data_of(run: Path, allow_download: bool = False, place: DataPlace = PLACE) -
         ValueError: `config.yaml` does not name data, or names data of the hub that were not allowed, or the data are wrong.
         FileNotFoundError: the data are not there any more.
     """
-    import pandas as pd
-
     from ccvae.data.open import open_data
     from ccvae.data.stored import DATA, read_stored
-    from ccvae.storage.files import check_regular
-    from ccvae.storage.limits import check_limit
+    from ccvae.storage.run_folder import read_table
 
     settings, path = data_settings(run), run / "config.yaml"
     source = place.source or settings.pop("source", None)
@@ -57,7 +54,8 @@ def data_of(run: Path, allow_download: bool = False, place: DataPlace = PLACE) -
             f"{path} names the data set {source!r} of the Hugging Face hub; to download it, or to read it from the "
             f"hub's cache, add --allow_download"
         )
-    tell(f"reading {source}" + ("" if place.source else f", as {path} says"))
+    table = f" with {config.csv}" if config.csv else ""
+    tell(f"reading {source}{table}" + ("" if place.source else f", as {path} says"))
     known = known_of(run)
     moved = place.source is not None or place.csv is not None
     try:
@@ -68,15 +66,7 @@ def data_of(run: Path, allow_download: bool = False, place: DataPlace = PLACE) -
     splits = run / "splits.csv"
     if not splits.exists():
         return dataset
-    check_regular(splits)
-    check_limit("table_bytes", splits.stat().st_size, str(splits))
-    try:
-        table = pd.read_csv(splits, dtype=str, keep_default_na=False)
-    except ValueError as error:
-        raise ValueError(f"{splits} is damaged: {' '.join(str(error).split())}") from None
-    if not {"id", "split"} <= {*table.columns}:
-        raise ValueError(f"{splits}: expected the columns id and split, found {', '.join(map(repr, table.columns[:5]))}")
-    return dataset.split_as(table, str(splits))
+    return dataset.split_as(read_table(run, splits.name, ("id", "split"), dtype=str, keep_default_na=False), str(splits))
 
 
 def inputs_of(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -17,6 +16,8 @@ from ccvae.labels import LabelSpace
 from ccvae.model.inputs.format import InputFormat
 from ccvae.storage.atomic import writing
 from ccvae.storage.files import check_regular
+from ccvae.storage.links import check_inside
+from ccvae.storage.run_folder import read_table
 
 __all__ = ["DATA", "MOST_BYTES", "read_stored", "store"]
 
@@ -47,9 +48,10 @@ def read_stored(folder: Path, space: LabelSpace, form: InputFormat) -> Dataset:
         form: how its inputs came from a table or images.
 
     Raises:
-        ValueError: a file is missing or damaged, or files do not belong together.
+        ValueError: a file is missing or damaged, or a link out of the folder, or files do not belong together.
     """
     path, table = folder / DATA, folder / "splits.csv"
+    check_inside(folder, [path.name])
     check_regular(path)
     try:
         arrays = {name: tensor.numpy() for name, tensor in load_file(path).items()}
@@ -57,7 +59,7 @@ def read_stored(folder: Path, space: LabelSpace, form: InputFormat) -> Dataset:
         raise ValueError(f"{path} is damaged, or no safetensors file: {error}") from None
     if not table.exists() or not {"inputs", "labels"} <= set(arrays):
         raise ValueError(f"{path}: expected inputs and labels, and {table.name} beside it")
-    rows = pd.read_csv(table, dtype=str, keep_default_na=False)
+    rows = read_table(folder, table.name, ("id", "split"), dtype=str, keep_default_na=False)
     if len(rows) != len(arrays["inputs"]):
         raise ValueError(f"{path} has {len(arrays['inputs'])} rows, {table.name} has {len(rows)}")
     return Dataset(

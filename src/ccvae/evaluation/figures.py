@@ -12,6 +12,7 @@ from PIL import Image
 from ccvae.drawing.image_grid import BLUE, GREY, INK, ORANGE, PALE, write_png
 from ccvae.drawing.plots import DOTS_PER_INCH, set_title, small_multiples, to_image
 from ccvae.evaluation.results import find
+from ccvae.storage.run_folder import figures_folder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,12 +31,12 @@ BAR = 0.26
 def draw_evaluation(results: Mapping[str, Any], folder: Path) -> list[Path]:
     """Plot all figures that the results allow into a run's `figures/`, replacing those of an earlier evaluation."""
     drawn = {name: (title, caption, image) for name, title, caption, image in charts(results)}
-    for path in (Path(folder) / "figures").glob("evaluation-*.png"):
+    place = figures_folder(Path(folder))
+    for path in place.glob("evaluation-*.png"):
         if path.stem.removeprefix("evaluation-") not in drawn:
             path.unlink()
     return [
-        write_png(Path(folder) / "figures" / f"evaluation-{name}.png", image, title, caption)
-        for name, (title, caption, image) in drawn.items()
+        write_png(place / f"evaluation-{name}.png", image, title, caption) for name, (title, caption, image) in drawn.items()
     ]
 
 

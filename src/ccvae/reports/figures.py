@@ -33,6 +33,7 @@ from ccvae.reports.image_figures import (
     traversals,
     value_text,
 )
+from ccvae.storage.run_folder import figures_folder, read_table
 
 __all__ = ["ORDER", "draw_all"]
 
@@ -54,19 +55,19 @@ def draw_all(model: CCVAE, data: Dataset, folder: str | Path, metrics: pd.DataFr
         Files written, in the order of the report.
 
     Raises:
-        ValueError: the data do not have the model's labels or input shape.
+        ValueError: the data do not have the model's labels or input shape, or `figures/` or `metrics.csv` is a link.
     """
     model.space.check_matches(data.space)
     if data.input_shape != model.input_shape:
         raise ValueError(f"data: the model takes inputs of shape {model.input_shape}, found {data.input_shape}")
     folder = Path(folder)
-    table = folder / "metrics.csv"
-    if metrics is None and table.exists():
-        metrics = pd.read_csv(table)
+    place = figures_folder(folder)
+    if metrics is None and (folder / "metrics.csv").exists():
+        metrics = read_table(folder, "metrics.csv", ("epoch",))
     figures = {figure.name: figure for figure in draw(model, data, seed, metrics)}
     paths = []
     for name in ORDER:
-        path = folder / "figures" / f"{name}.png"
+        path = place / f"{name}.png"
         if name in figures:
             paths.append(write_png(path, figures[name].image, figures[name].title, figures[name].caption))
         else:

@@ -17,8 +17,9 @@ from ccvae.evaluation.metrics.likelihood import terms_by_row
 from ccvae.labels import Continuous
 from ccvae.model.ccvae import CCVAE
 from ccvae.reports.figures import ORDER
+from ccvae.reports.stored_figures import stored_figures
 from ccvae.storage.atomic import writing
-from ccvae.storage.run_folder import CONFIG
+from ccvae.storage.run_folder import CONFIG, read_settings_text
 
 __all__ = ["bound_table", "label_table", "write_report"]
 
@@ -38,25 +39,27 @@ def write_report(
     """Write a run's `report.html`: its figures, metrics and settings.
 
     Args:
-        folder: the run folder; its `figures/` are shown, those of `ccvae.reports.figures` first.
+        folder: the run folder; the PNG files in its `figures/` are shown, those of `ccvae.reports.figures` first.
         model: the run's model; without model and data, the report has no metrics.
         data: the run's data.
         sections: further sections, shown after the metrics.
 
     Returns:
         Path of the page.
+
+    Raises:
+        ValueError: `config.yaml` is a link that leads out of the folder.
     """
     folder = Path(folder)
-    figures = sorted((folder / "figures").glob("*.png"), key=lambda path: (place(path.stem), path.stem))
+    figures = sorted(stored_figures(folder), key=lambda path: (place(path.stem), path.stem))
     shown = [figure_section(path) for path in figures]
     subtitle = ""
     if model is not None and data is not None:
         subtitle = described(model, data)
         shown += metrics_sections(model, data)
     shown += sections
-    settings = folder / CONFIG
-    if settings.exists():
-        text = settings.read_text(encoding="utf-8")
+    text = read_settings_text(folder)
+    if text is not None:
         notes = () if data is None else data.notes
         shown.append(Section("Settings", render("reports/templates/settings.html", notes=notes, name=CONFIG, text=text)))
     with writing(folder / "report.html") as path:

@@ -44,6 +44,7 @@ def writing(path: Path, *, size: int | None = None, durable: bool = True) -> Ite
     if size is not None:
         check_space(path, size)
     partial = path.with_name(f".{path.name}.{machine_name()}.{os.getpid()}.partial")
+    partial.unlink(missing_ok=True)  # a stranger's run folder may have a link of this name
     try:
         yield partial
         if durable:

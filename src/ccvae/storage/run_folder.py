@@ -17,11 +17,12 @@ Nothing in it is ever unpickled: weights are safetensors, settings are text, and
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 import yaml
 from safetensors import SafetensorError, safe_open
@@ -30,9 +31,12 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from ccvae.labels import LabelSpace
+from ccvae.labels.cells import first_few
 from ccvae.storage.atomic import writing
-from ccvae.storage.files import check_regular, read_json
-from ccvae.storage.yaml_text import read_yaml
+from ccvae.storage.files import check_regular, read_json, read_text
+from ccvae.storage.limits import check_limit
+from ccvae.storage.links import check_inside, check_no_link
+from ccvae.storage.yaml_text import LARGEST_TEXT, read_yaml
 
 __all__ = [
     "CALIBRATION",
@@ -41,10 +45,13 @@ __all__ = [
     "WEIGHTS",
     "check_free",
     "check_resumable",
+    "figures_folder",
     "read_calibration",
     "read_input_format",
     "read_labels",
     "read_settings",
+    "read_settings_text",
+    "read_table",
     "read_weights",
     "write_calibration",
     "write_input_format",
@@ -78,6 +85,50 @@ def read_settings(folder: str | Path) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise ValueError(f"{path}: expected sections such as model and training, found {type(settings).__name__}")
     return settings
+
+
+def read_settings_text(folder: Path) -> str | None:
+    """Text of `config.yaml`, to be shown; None if there is none.
+
+    Raises:
+        ValueError: it is a link that leads out of the folder, too large, or not UTF-8.
+    """
+    if not (folder / CONFIG).exists():
+        return None
+    check_inside(folder, [CONFIG])
+    return read_text(folder / CONFIG, 4 * LARGEST_TEXT)
+
+
+def read_table(folder: Path, name: str, columns: Iterable[str], **options: Any) -> pd.DataFrame:
+    """A CSV file of a run folder.
+
+    Args:
+        folder: the run folder.
+        name: of the file, such as "splits.csv".
+        columns: those that it must have.
+        options: of `pandas.read_csv`.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is a link that leads out of the folder, no regular file, too large, damaged, or lacks columns.
+    """
+    path = folder / name
+    check_inside(folder, [name])
+    check_regular(path)
+    check_limit("table_bytes", path.stat().st_size, str(path))
+    try:
+        table: pd.DataFrame = pd.read_csv(path, **options)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {' '.join(str(error).split())}") from None
+    if not {*columns} <= {*table.columns}:
+        raise ValueError(f"{path}: expected the columns {' and '.join(columns)}, found {first_few(list(table.columns))}")
+    return table
+
+
+def figures_folder(folder: Path) -> Path:
+    """Where a run's figures are written; raises `ValueError` if that is a link, by which files elsewhere would be replaced."""
+    check_no_link(folder / "figures")
+    return folder / "figures"
 
 
 def write_labels(folder: Path, space: LabelSpace) -> None:

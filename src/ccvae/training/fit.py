@@ -26,6 +26,7 @@ from ccvae.model.latent_model import LatentModel
 from ccvae.model.objective import Objective
 from ccvae.model.saving import save, save_settings
 from ccvae.storage.atomic import writing
+from ccvae.storage.links import check_inside, check_no_link
 from ccvae.storage.run_folder import WEIGHTS, check_free
 from ccvae.training import few_labels
 from ccvae.training.callbacks import Checkpoints, EpochProgressBar, Interrupted, MetricsTable, StopOnInterrupt
@@ -140,16 +141,15 @@ def check_resumption(folder: Path | None) -> None:
 
     Raises:
         ValueError: there is no folder; or it has trained weights that starting at the beginning would replace; or its
-            checkpoints are a link to another place, where a stranger's run folder would have files replaced.
+            checkpoints are a link, by which a stranger's run folder would have files replaced elsewhere; or another link leads
+            out of the folder.
     """
     if folder is None:
         raise ValueError("resume: there is no run folder to resume from; give out")
     kept = folder / "checkpoints"
     for path in (kept, *kept.glob("teacher-*")):
-        if path.is_symlink():
-            raise ValueError(
-                f"resume: {path} is a link to {path.resolve()}; put the folder itself there, so that nothing else changes"
-            )
+        check_no_link(path)
+    check_inside(folder, [path.relative_to(folder).as_posix() for path in folder.rglob("*")])
     if any((kept / name).exists() for name in (LAST, PREVIOUS)) or few_labels.begun(kept):
         return
     if (folder / WEIGHTS).exists():

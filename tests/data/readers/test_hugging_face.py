@@ -137,7 +137,11 @@ def test_broken_images_are_named() -> None:
         hugging_face(made(picture=pictures), size=16)
 
 
-def test_what_cannot_be_read(tmp_path: Path) -> None:
+def test_what_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: Any) -> None:
+        raise datasets.exceptions.DatasetNotFoundError("it does not exist on the hub")
+
+    monkeypatch.setattr(datasets, "load_dataset", unknown)
     with pytest.raises(ValueError, match=r"expected a datasets.Dataset"):
         hugging_face(7)
     with pytest.raises(ValueError, match=r"'nobody/nothing-of-the-kind' is no data set here, nor one that the hub gives"):

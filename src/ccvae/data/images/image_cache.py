@@ -23,6 +23,7 @@ from ccvae.distributed.worker_processes import useful_processes
 from ccvae.labels.cells import first_few
 from ccvae.model.inputs.decoding import UNREADABLE, Framing, Header, decode, header_of, reason
 from ccvae.storage.cache import built_once
+from ccvae.storage.links import check_inside
 
 __all__ = ["decoded", "decoded_files"]
 
@@ -42,7 +43,11 @@ def decoded_files(
         files: paths within the folder.
         framing: how images are brought to one size.
         channels: 1 or 3; None for 1 if all images are grey, else 3.
+
+    Raises:
+        ValueError: a link leads out of the folder, or see `decoded`.
     """
+    check_inside(folder, files)
     stamps = stamps_of(folder, files)
 
     def check_unchanged() -> None:

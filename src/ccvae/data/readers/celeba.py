@@ -22,6 +22,7 @@ from ccvae.data.tables.files import read_table, text_of_file
 from ccvae.labels import Binary
 from ccvae.labels.cells import first_few
 from ccvae.model.inputs.decoding import Framing
+from ccvae.storage.links import check_inside
 
 __all__ = ["PAPER_ATTRIBUTES", "celeba", "present_rows"]
 
@@ -112,9 +113,11 @@ def folder_of_images(folder: Path) -> Path:
     candidates = [folder / candidate for candidate in IMAGE_FOLDERS if (folder / candidate).is_dir()]
     if not candidates:
         raise FileNotFoundError(f"{folder} holds none of {', '.join(IMAGE_FOLDERS)}")
-    return next(
+    found = next(
         (path for path in candidates if any(file.suffix.lower() in (".jpg", ".png") for file in path.iterdir())), candidates[0]
     )
+    check_inside(folder, [found.relative_to(folder).as_posix()])
+    return found
 
 
 def present_rows(
@@ -139,6 +142,7 @@ def found_in(folder: Path, candidates: Sequence[str]) -> Path:
     """The first of several paths that a folder holds; raises `FileNotFoundError` naming all."""
     for candidate in candidates:
         if (folder / candidate).exists():
+            check_inside(folder, [candidate])
             return folder / candidate
     raise FileNotFoundError(f"{folder} holds none of {', '.join(candidates)}")
 

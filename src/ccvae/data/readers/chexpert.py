@@ -22,6 +22,7 @@ from ccvae.data.tables.files import read_table
 from ccvae.labels import Binary
 from ccvae.labels.cells import first_few
 from ccvae.model.inputs.decoding import Fit, Framing
+from ccvae.storage.links import check_inside
 
 __all__ = ["COMPETITION", "OBSERVATIONS", "chexpert"]
 
@@ -87,6 +88,7 @@ def chexpert(
     for argument, value, allowed in (("uncertain", uncertain, get_args(Uncertain)), ("blank", blank, get_args(Blank))):
         if value not in allowed:
             raise ValueError(f"{argument} must be one of {', '.join(allowed)}, not {value!r}")
+    check_inside(folder, ["train.csv", "valid.csv"])
     train, test = (published_table(folder / f"{part}.csv", frontal_only) for part in ("train", "valid"))
     different = sorted(set(train.columns) ^ set(test.columns))
     if different:

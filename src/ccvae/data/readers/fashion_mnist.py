@@ -24,6 +24,7 @@ from ccvae.labels.cells import Value
 from ccvae.model.inputs.decoding import Framing
 from ccvae.storage.files import check_regular
 from ccvae.storage.limits import check_limit, limit
+from ccvae.storage.links import check_inside
 
 __all__ = ["FASHION", "fashion_mnist", "mnist"]
 
@@ -158,6 +159,7 @@ def read_idx(folder: Path, name: str, axes: int) -> np.ndarray:
     if path is None:
         raise FileNotFoundError(f"{folder} holds no {name} or {name}.gz")
     check_regular(path)
+    check_inside(folder, [path.name])
     most = limit("table_bytes")
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:

@@ -18,6 +18,7 @@ from ccvae.data.images.image_cache import decoded
 from ccvae.data.missing_values import MissingValues, is_unlabelled, listed, means_missing
 from ccvae.data.origin import recorded
 from ccvae.data.parsing import choose_columns, parse_labels
+from ccvae.data.readers.hugging_face_files import local_data_set
 from ccvae.data.readers.table import table
 from ccvae.data.splits import SPLIT_NAMES, groups_from, splits_from
 from ccvae.data.stratification import memberships
@@ -25,6 +26,7 @@ from ccvae.labels import Categorical, Label, LabelSpace
 from ccvae.labels.cells import as_value, first_few
 from ccvae.labels.kinds import infer_label
 from ccvae.model.inputs.decoding import Fit, Framing
+from ccvae.storage.links import check_inside
 
 __all__ = ["hugging_face"]
 
@@ -62,7 +64,8 @@ def hugging_face(
 
     Args:
         source: a `datasets.Dataset` or `DatasetDict`; a folder that `save_to_disk` wrote, or that contains Parquet files, or
-            images as `imagefolder` has them; a Parquet file; or a name on the hub.
+            images as `imagefolder` has them; a Parquet file; or a name on the hub. Of a local folder, only
+            these files are read: no URL, script or other format that it names.
         labels: label columns; if not given, all others. A column of lists of classes or texts becomes one binary label for
             each. Free text and constant columns are left out with a note, where labels are not named.
         exclude: columns that are no labels.
@@ -88,6 +91,7 @@ def hugging_face(
     """
     parts = parts_of(source, configuration)
     shown = name or (Path(source).name if isinstance(source, str | Path) else "data set")
+    place = Path(source) if isinstance(source, str | Path) and Path(source).exists() else None
     framing = Framing.of(size, fit)
     whole = joined(parts)
     image_column = image_column or only_image_column(whole, shown)
@@ -141,7 +145,7 @@ def hugging_face(
     groups = groups_from(content, group_column, shown)
     strata = memberships(parsed.array, parsed.space)
     return assemble(
-        partial(decoded_column, whole, image_column, framing, channels, shown),
+        partial(decoded_column, whole, image_column, framing, channels, shown, place),
         parsed,
         [str(row) for row in range(len(content))],
         splits_from(content, split_column, groups, shown, validation=validation, test=test, seed=seed, strata=strata),
@@ -180,16 +184,11 @@ def parts_of(source: Any, configuration: str | None) -> dict[str, Any]:
 
 
 def loaded(source: str | Path, configuration: str | None) -> Any:
-    """A data set from a path here or a name on the hub."""
+    """A data set from a path here or, if there is no such path, a name on the hub."""
     import datasets
 
-    path = Path(source)
-    if path.is_file():
-        if path.suffix not in (".parquet", ".pq"):
-            raise ValueError(f"{path} is no Parquet file; for a CSV file see ccvae.data.image_folder and ccvae.data.table")
-        return datasets.load_dataset("parquet", data_files=str(path))
-    if any((path / file).exists() for file in ("dataset_info.json", "dataset_dict.json")):
-        return datasets.load_from_disk(str(path))
+    if Path(source).exists():
+        return local_data_set(Path(source))
     try:
         return datasets.load_dataset(str(source), configuration)
     except (OSError, datasets.exceptions.DatasetsError) as error:  # what is not found or not reached, among others
@@ -271,9 +270,12 @@ def named_classes(
 
 
 def decoded_column(
-    whole: Any, column: str, framing: Framing, channels: int | None, source: str
+    whole: Any, column: str, framing: Framing, channels: int | None, source: str, place: Path | None
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Images of a column, from the cache or decoded into it, and notes."""
+    """Images of a column, from the cache or decoded into it, and notes.
+
+    Rows of a local data set at `place` may name image files within its folder only.
+    """
     import datasets
 
     raw = whole.select_columns([column]).cast_column(column, datasets.Image(decode=False))
@@ -282,11 +284,16 @@ def decoded_column(
         cell = raw[row][column]
         if cell is None:
             raise ValueError("there is no image")
-        return Path(cell["path"]) if cell["bytes"] is None else io.BytesIO(cell["bytes"])
+        if cell["bytes"] is not None:
+            return io.BytesIO(cell["bytes"])
+        if place is not None:
+            check_inside(place, [str(Path(cell["path"]).absolute())])
+        return Path(cell["path"])
 
     key: list[Any] = [raw._fingerprint]  # what the library's own cache goes by
     first = raw[0][column]
     if first is not None and first["bytes"] is None:  # only paths are kept, so the files may change behind our back
-        key += [[cell["path"], Path(cell["path"]).stat().st_mtime_ns] for cell in raw[column] if cell is not None]
+        named = [cell["path"] for cell in raw[column] if cell is not None and cell["bytes"] is None]
+        key += [[path, Path(path).stat().st_mtime_ns if Path(path).exists() else None] for path in named]
     names = [f"row {row}" for row in range(len(raw))]
     return decoded(names, file_of, framing, channels, source, key)

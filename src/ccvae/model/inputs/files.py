@@ -6,6 +6,8 @@ import os
 from collections import Counter
 from pathlib import Path
 
+from ccvae.storage.links import check_inside
+
 __all__ = ["IMAGE_SUFFIXES", "files_of"]
 
 IMAGE_SUFFIXES = frozenset(
@@ -19,7 +21,7 @@ def files_of(folder: Path) -> list[str]:
     Raises:
         FileNotFoundError: there is no such folder.
         PermissionError: it, or a folder in it, may not be read.
-        ValueError: there is no image in it.
+        ValueError: there is no image in it, or a link leads out of it.
     """
     if not folder.exists():
         raise FileNotFoundError(f"there is no folder {folder}")
@@ -47,4 +49,5 @@ def files_of(folder: Path) -> list[str]:
     if not files:
         found = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(5)) or "nothing"
         raise ValueError(f"{folder} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}); it holds {found}")
+    check_inside(folder, files)
     return sorted(files)
