@@ -29,7 +29,7 @@ install: $(INSTALLED) ## make .venv ready to work in
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("ccvae needs Python 3.11 or newer, and $(PYTHON) is %d.%d: make PYTHON=python3.12, or wherever yours is" % sys.version_info[:2])'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[hub,log,onnx,sklearn,test]'
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[datasets,hub,log,onnx,sklearn,test]'
 	@touch $@
 
 demo: runs/demo/report.html ## train on drawn faces with few labels and show what was learned (some minutes)
@@ -62,7 +62,7 @@ format: $(INSTALLED) ## lay the code out
 constraints: ## pin the newest versions that fit together (then run the tests)
 	rm -rf $(VENV)-fresh
 	$(PYTHON) -m venv $(VENV)-fresh
-	$(VENV)-fresh/bin/python -m pip install torch==2.13.0 '.[hub,log,onnx,sklearn,test]'
+	$(VENV)-fresh/bin/python -m pip install torch==2.13.0 '.[datasets,hub,log,onnx,sklearn,test]'
 	{ sed '/^[^#]/,$$d' constraints.txt; $(VENV)-fresh/bin/python -m pip freeze --exclude ccvae | sed -E 's/\+[a-z0-9.]+$$//'; } > constraints.new
 	mv constraints.new constraints.txt
 	rm -rf $(VENV)-fresh

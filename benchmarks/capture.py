@@ -21,8 +21,8 @@ import torch
 from ccvae.config import EvaluationConfig
 from ccvae.data import avatars
 from ccvae.evaluation import evaluate
-from ccvae.evaluation.results import find
 from ccvae.model.ccvae import CCVAE
+from ccvae.storage.metrics import find
 from ccvae.training.fit import fit
 
 RESULTS = Path(__file__).parent / "results" / "capture.md"

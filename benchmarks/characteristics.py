@@ -18,8 +18,8 @@ import torch
 from ccvae.data import avatars
 from ccvae.evaluation import evaluate_run
 from ccvae.evaluation.compare import comparison
-from ccvae.evaluation.results import find, read_metrics
 from ccvae.model.ccvae import CCVAE
+from ccvae.storage.metrics import find, read_metrics
 from ccvae.training.fit import fit
 
 RESULTS = Path(__file__).parent / "results" / "characteristics.md"

@@ -15,12 +15,12 @@ from ccvae.data.splits import split_rows
 from ccvae.evaluation import EvaluationConfig, compare_runs, evaluate, evaluate_run
 from ccvae.evaluation.oracle.oracle import OracleConfig, trained_oracle
 from ccvae.evaluation.page import write_evaluation
-from ccvae.evaluation.results import FORM, find
 from ccvae.evaluation.samples import sample_of
 from ccvae.evaluation.sections import COSTLIEST_FIRST, Evaluation
 from ccvae.evaluation.summary import METRICS
 from ccvae.labels import Binary, Continuous, LabelSpace
 from ccvae.model.ccvae import CCVAE
+from ccvae.storage.metrics import FORM, find
 from toy_pictures import LABELS, IgnoresLabels, PaintsTruth, ReadsPixels, toy_data
 
 SMALL = EvaluationConfig(

@@ -507,13 +507,21 @@ def test_splits(place, capsys, text):
     refused(["predict", "run"], place, capsys)
 
 
-METRICS = ["", "5", "[]", "{}", '{"form": 7}', "[" * 100_000, '{"form": 1}', '{"form": 1, "data": 5}', "\x00"]
+ABOUT = '{"form": 2, "data": {"name": "n", "split": "test", "rows": 5, "labels": []}, "summary": '
+ROW = '"path": "a", "title": "a", "meaning": "a", "better": "higher", "group": "a", "digits": 3, "value"'
+METRICS = [
+    *("", "5", "[]", "{}", '{"form": 7}', "[" * 100_000, '{"form": 1}', '{"form": 1, "data": 5}', "\x00"),
+    *('{"form": 2}', '{"form": 2, "data": 5}', '{"form": 2, "data": {"name": 5}, "summary": []}'),
+    *(ABOUT + rows + "}" for rows in ("5", "[5]", "[{}]", "[{" + ROW + ': "a"}]', "[{" + ROW + ': 5, "low": 1}]')),
+    ABOUT + "[{" + ROW + ': 5, "low": NaN, "high": 1}]}',
+]
 
 
 @pytest.mark.parametrize("text", METRICS, ids=range(len(METRICS)))
 def test_metrics_of_other_runs(place, capsys, text):
     (place / "run" / "metrics.json").write_text(text)
     refused(["compare", "run", "run"], place, capsys)
+    refused(["card", "run"], place, capsys)
 
 
 # ---------------------------------------------------------------------- drawn by hypothesis: readers

@@ -44,7 +44,9 @@ def evaluate(
     from ccvae.evaluation import evaluate_run
     from ccvae.evaluation.compare import comparison
     from ccvae.storage.atomic import check_writable
+    from ccvae.storage.hub import check_folder
 
+    check_folder(run)
     device_named(device)
     check_writable(run / "metrics.json")
     with launched_work_queue() as queue:
@@ -79,7 +81,9 @@ def report(run: Path, data: DataPlace = PLACE, allow_class_paths: bool = False, 
         allow_download: get the run's own data from the Hugging Face hub, if its config.yaml names a data set there.
     """
     from ccvae.storage.atomic import check_writable
+    from ccvae.storage.hub import check_folder
 
+    check_folder(run)
     check_writable(run / "report.html")
     draw(run, data_of(run, allow_download, data), allow_class_paths)
 

@@ -21,6 +21,7 @@ VERBS: dict[str, Callable[..., int | None]] = {
     "compare": evaluate.compare,
     "predict": predict.predict,
     "export": export.export,
+    "card": export.card,
     "generate": pictures.generate,
     "intervene": pictures.intervene,
     "traverse": pictures.traverse,

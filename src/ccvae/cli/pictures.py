@@ -38,7 +38,7 @@ def generate(
     Processes started by torchrun or srun share the work: each writes its part of the images into the folder.
 
     Args:
-        run: run folder.
+        run: run folder, or hf://user/name on the Hugging Face Hub.
         given: label values, such as Smiling=1,Eyeglasses=0, also as JSON or given several times; or a .csv file with one row of
             label values for each image.
         out: a .png file for one image grid, or a folder for one PNG per image; a .csv file for a model of a table.
@@ -54,6 +54,7 @@ def generate(
     from ccvae.distributed.shard import Shard, process_rank
     from ccvae.model.ccvae import load
     from ccvae.storage.atomic import check_writable
+    from ccvae.storage.hub import local_run
 
     check_writable(out)
     check_numbers(count=count, seed=seed)
@@ -64,6 +65,7 @@ def generate(
     process = process_rank()
     shard = Shard(len(parts), process.rank, process.world_size)
     place = device_named(device, process.local_rank)
+    run = local_run(run)
     model = load(run, allow_class_paths=allow_class_paths).to(place)
     rows = values if isinstance(values, pd.DataFrame) else None
     if model.input_format.columns is not None:
@@ -101,7 +103,7 @@ def intervene(
     """Set labels of images to other values: a grid of originals, reconstructions and results.
 
     Args:
-        run: run folder.
+        run: run folder, or hf://user/name on the Hugging Face Hub.
         out: a .png file for one image grid, or a folder for one PNG per result.
         changes: label values, such as Smiling=1,Eyeglasses=0, or as JSON; or a .csv file with one row of label values for each
             image, where empty cells leave a label as it is.
@@ -116,9 +118,11 @@ def intervene(
     """
     from ccvae.model.ccvae import load
     from ccvae.storage.atomic import check_writable
+    from ccvae.storage.hub import local_run
 
     check_writable(out)
     check_numbers(count=count, seed=seed)
+    run = local_run(run)
     model = load(run, allow_class_paths=allow_class_paths)
     opened = inputs_of(model, run, images, "test", count, allow_download, data, csv)
     x = model.inputs(opened)
@@ -146,7 +150,7 @@ def traverse(
     """Vary how one label shows (a row per image), or two labels (a plane for the first image).
 
     Args:
-        run: run folder.
+        run: run folder, or hf://user/name on the Hugging Face Hub.
         out: a .png file for one image grid, or a folder for one PNG per picture.
         labels: name of one label, or of two separated by a comma.
         images: image files or folders; the run's own test images if none is given.
@@ -160,10 +164,12 @@ def traverse(
     """
     from ccvae.model.ccvae import load
     from ccvae.storage.atomic import check_writable
+    from ccvae.storage.hub import local_run
 
     check_writable(out)
     check_numbers(count=count, steps=steps)
     check_limit("grid_images", count * steps if "," not in labels else steps**2, "steps: the traversal")
+    run = local_run(run)
     model = load(run, allow_class_paths=allow_class_paths)
     opened = inputs_of(model, run, images, "test", count, allow_download, data, csv)
     x = model.inputs(opened)
@@ -195,7 +201,7 @@ def transfer(
     """Transfer how labels show in one image to others: the source, then targets above results.
 
     Args:
-        run: run folder.
+        run: run folder, or hf://user/name on the Hugging Face Hub.
         out: a .png file for one image grid, or a folder for one PNG per result.
         labels: names of the labels, separated by commas.
         source: image file; the first of the run's own test images if not given.
@@ -210,9 +216,11 @@ def transfer(
 
     from ccvae.model.ccvae import load
     from ccvae.storage.atomic import check_writable
+    from ccvae.storage.hub import local_run
 
     check_writable(out)
     check_numbers(count=count)
+    run = local_run(run)
     model = load(run, allow_class_paths=allow_class_paths)
     if model.input_format.columns is not None:
         opened = inputs_of(model, run, None, "test", 1 + count, allow_download, data, csv)
@@ -248,7 +256,7 @@ def counterfactual(
     """Find the smallest change of each image's latents for which q(y|x) predicts another value.
 
     Args:
-        run: run folder.
+        run: run folder, or hf://user/name on the Hugging Face Hub.
         out: a .png file for one image grid, or a folder for one PNG per result.
         label: the label.
         value: value to predict; by default the most probable one after the value predicted now.
@@ -262,9 +270,11 @@ def counterfactual(
     """
     from ccvae.model.ccvae import load
     from ccvae.storage.atomic import check_writable
+    from ccvae.storage.hub import local_run
 
     check_writable(out)
     check_numbers(count=count)
+    run = local_run(run)
     model = load(run, allow_class_paths=allow_class_paths)
     opened = inputs_of(model, run, images, "test", count, allow_download, data, csv)
     x = model.inputs(opened)

@@ -28,7 +28,7 @@ def predict(
     """Label probabilities of images or rows of a table, or the labels themselves, as CSV. Exit code 1 if files are unreadable.
 
     Args:
-        run: run folder.
+        run: run folder, or hf://user/name on the Hugging Face Hub.
         images: image files or folders; the run's own data if none is given. Files that cannot be read are listed.
         csv: table of raw rows, for a model of a table: its input columns in any order, in the units of training.
         out: CSV file to write; the terminal if not given.
@@ -42,9 +42,11 @@ def predict(
     """
     from ccvae.model.ccvae import load
     from ccvae.storage.atomic import check_writable, writing
+    from ccvae.storage.hub import local_run
 
     if out is not None:
         check_writable(out)
+    run = local_run(run)
     model = load(run, allow_class_paths=allow_class_paths)
     opened = inputs_of(model, run, images, split, None, allow_download, data, csv)
     table = model.predict_proba(opened, calibrated) if threshold is None else model.predict(opened, threshold, calibrated)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from ccvae.evaluation.results import read_metrics
+from ccvae.storage.metrics import interval, read_metrics
 
 __all__ = ["compare_runs", "comparison"]
 
@@ -79,8 +79,5 @@ def best(found: Mapping[str, Mapping[str, Any] | None], better: str) -> str | No
 
 
 def text(row: Mapping[str, Any] | None, digits: int) -> str:
-    """A number with its interval."""
-    if row is None:
-        return "–"
-    value = f"{row['value']:.{digits}f}"
-    return value if row["low"] is None else f"{value} [{row['low']:.{digits}f}, {row['high']:.{digits}f}]"
+    """A number with its interval, or a dash."""
+    return "–" if row is None else interval(row, digits)

@@ -20,13 +20,14 @@ from ccvae.distributed.work_queue import WorkQueue
 from ccvae.evaluation.bootstrap import plain
 from ccvae.evaluation.oracle.oracle import trained_oracle
 from ccvae.evaluation.oracle.predictions import Oracle
-from ccvae.evaluation.results import FORM
 from ccvae.evaluation.samples import Classifier, GenerativeModel, sample_of
 from ccvae.evaluation.sections import COSTLIEST_FIRST, Evaluation, Skipped
 from ccvae.evaluation.summary import summary
 from ccvae.model.ccvae import CCVAE, load
 from ccvae.model.latent_model import tensors_only
 from ccvae.storage.atomic import check_writable, writing
+from ccvae.storage.metrics import FORM
+from ccvae.storage.run_folder import hash_of_weights
 
 __all__ = ["evaluate", "evaluate_run"]
 
@@ -150,6 +151,7 @@ def evaluate_run(
     results = evaluate(model, data, split, config, progress=progress, queue=queue)
     if not queue.is_first:
         return results
+    results["model"]["weights"] = hash_of_weights(run)
     with writing(run / "metrics.json") as path:
         path.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     write_evaluation(run, results)

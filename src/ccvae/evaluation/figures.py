@@ -11,7 +11,7 @@ from PIL import Image
 
 from ccvae.drawing.image_grid import BLUE, GREY, INK, ORANGE, PALE, write_png
 from ccvae.drawing.plots import DOTS_PER_INCH, set_title, small_multiples, to_image
-from ccvae.evaluation.results import find
+from ccvae.storage.metrics import find
 from ccvae.storage.run_folder import figures_folder
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import pandas as pd
 
 from ccvae.drawing.html import Section, cell_text, figure_section, page, paragraphs, render, table_section
 from ccvae.evaluation.figures import draw_evaluation
-from ccvae.evaluation.results import find
 from ccvae.evaluation.summary import TABLES
 from ccvae.storage.atomic import writing
+from ccvae.storage.metrics import find
 
 __all__ = ["write_evaluation"]
 

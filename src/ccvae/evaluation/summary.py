@@ -20,7 +20,7 @@ from ccvae.evaluation.metrics import (
 )
 from ccvae.evaluation.metrics.metric import Metric
 from ccvae.evaluation.oracle import accuracy
-from ccvae.evaluation.results import find
+from ccvae.storage.metrics import find
 
 __all__ = ["METRICS", "TABLES", "summary"]
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol, Self, cast
 
 import numpy as np
@@ -70,7 +71,8 @@ class LatentModel(nn.Module):
     never sees a label, so z_i must contain *how* label i shows, and not only whether it does.
 
     Attributes: `block_slices` has the slice of each label's block, `style` that of the style. `owner` `(latent_dim,)` has the
-    column of the label to whose block each latent belongs; in the style, the number of labels.
+    column of the label to whose block each latent belongs; in the style, the number of labels. `run_folder` is the folder that
+    the model was trained into or loaded from, if there is one.
 
     Args:
         space: the labels, with their priors.
@@ -115,6 +117,7 @@ class LatentModel(nn.Module):
         self.likelihood_of = build_likelihood(self.config.likelihood, image, scale, self.config.learn_scale)
         self.calibration: Calibration | None = None
         self.input_format = InputFormat()
+        self.run_folder: Path | None = None
         self.blocks = nn.ModuleList(build_blocks(space, self.block_slices))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 __all__ = ["LIMITS", "check_limit", "limit"]
 
-Name = Literal["table_bytes", "table_cells", "pixels", "faces", "images", "grid_images"]
+Name = Literal["table_bytes", "table_cells", "pixels", "faces", "images", "grid_images", "download_bytes"]
 LIMITS: dict[Name, int] = {
     "table_bytes": 2**28,
     "table_cells": 16_000_000,
@@ -19,9 +19,10 @@ LIMITS: dict[Name, int] = {
     "faces": 10_000_000,
     "images": 1_000_000,
     "grid_images": 10_000,
+    "download_bytes": 2_000_000_000,
 }
 """Default limits: bytes of a table or idx file when unpacked, cells of a table, pixels of an image file, drawn faces, images
-that one command writes, and images in one grid."""
+that one command writes, images in one grid, and bytes of a model on the Hub."""
 
 
 def limit(name: Name) -> int:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from hashlib import file_digest
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -42,10 +43,12 @@ __all__ = [
     "CALIBRATION",
     "CONFIG",
     "INPUTS",
+    "LABELS",
     "WEIGHTS",
     "check_free",
     "check_resumable",
     "figures_folder",
+    "hash_of_weights",
     "read_calibration",
     "read_input_format",
     "read_labels",
@@ -186,6 +189,14 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
             "%s: these weights are of an interrupted training (%r); continue it with ccvae train … --resume", path, partial[:40]
         )
     return weights
+
+
+def hash_of_weights(folder: Path) -> str:
+    """SHA-256 of `model.safetensors`, which says whether metrics were measured with these weights."""
+    path = present(folder, WEIGHTS)
+    check_regular(path)
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
 
 
 def write_calibration(folder: Path, text: str) -> None:

@@ -133,6 +133,7 @@ def fit(
         warn_if_at_chance(model, data, config.learning_rate)
         if folder is not None:
             save(model, folder)
+    model.run_folder = folder
     return model
 
 

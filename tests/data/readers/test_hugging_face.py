@@ -162,7 +162,7 @@ def test_what_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "datasets", None)
-    with pytest.raises(ValueError, match=r"pip install 'ccvae\[hub\]'"):
+    with pytest.raises(ValueError, match=r"pip install 'ccvae\[datasets\]'"):
         hugging_face("anything")
 
 

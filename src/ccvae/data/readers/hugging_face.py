@@ -165,7 +165,7 @@ def parts_of(source: Any, configuration: str | None) -> dict[str, Any]:
     try:
         import datasets
     except ImportError:
-        raise ValueError("this takes Hugging Face's datasets: pip install 'ccvae[hub]'") from None
+        raise ValueError("this takes Hugging Face's datasets: pip install 'ccvae[datasets]'") from None
     if isinstance(source, str | Path):
         source = loaded(source, configuration)
     if isinstance(source, datasets.Dataset):
