@@ -35,6 +35,7 @@ from ccvae.model.calibration import decide, fit_calibration, tempered
 from ccvae.model.ccvae import CCVAE
 from ccvae.model.classification import log_likelihood_of_labels
 from ccvae.training import few_labels
+from ccvae.training import teachers as teaching
 from ccvae.training.fit import fit, train
 from ccvae.training.stage import Stage
 
@@ -75,7 +76,7 @@ def arms(data, config, wanted):
         """The default recipe's teachers, trained once."""
         if not teachers:
             stage, numbers = Stage(None, None, progress=False), range(1, recipe.teachers + 1)
-            teachers.extend(few_labels.trained_teacher(data, config, recipe, stage, number, train)[0] for number in numbers)
+            teachers.extend(teaching.trained_teacher(data, config, recipe, stage, number, train)[0] for number in numbers)
         return teachers
 
     def plain():
@@ -95,7 +96,7 @@ def arms(data, config, wanted):
             first += len(label.output_columns)
             sure = np.isnan(labels[rows, column]) & (p.max(1) >= CONFIDENT)
             labels[rows[sure], column] = p[sure].argmax(1)
-        model = few_labels.teacher(data, recipe, config.seed)
+        model = teaching.teacher(data, recipe, config.seed)
         passes = replace(config, epochs=max(1, round(2 * recipe.steps * 100 / len(rows))), batch_size=100, labelled_share=None)
         passes = replace(passes, weight_decay=recipe.weight_decay, few_labels=False)
         shown = replace(data, labels=labels, splits={**data.splits, "validation": rows[:0]})

@@ -117,10 +117,36 @@ def test_any_encoder_can_read_twice():
     x = torch.rand(3, 3, 16, 16)
     with torch.no_grad():
         first, second = model.passes(x)
-        again = model.read(model.neutralised(first.loc))
+        again = model.read(model.neutralised(x, first.loc))
     assert torch.equal(second.loc[:, : model.style.start], first.loc[:, : model.style.start])
     assert torch.allclose(second.loc[:, model.style], again.loc[:, model.style])
     assert torch.allclose(second.scale[:, model.style], again.scale[:, model.style])
+
+
+class Painted(nn.Module):
+    """Decoder that paints the two blocks as columns of pixels, and the style nowhere."""
+
+    def forward(self, z):
+        image = torch.zeros(len(z), 1, 16, 16)
+        image[:, 0, :, 2], image[:, 0, :, 9] = z[:, :1], z[:, 1:2]
+        return image.logit(1e-9)  # the likelihood's mean is its sigmoid
+
+
+def test_pixels_that_labels_do_not_change_stay_as_they_are():
+    space = LabelSpace((Binary("first"), Binary("second")))
+    config = ModelConfig(latent_dim=3, block_dim=1, likelihood="normal", neutral_style=True)
+    model = CCVAE(space, (1, 16, 16), config, nn.Linear(1, 1), Painted()).eval()
+    [blocks] = model.label_blocks()
+    with torch.no_grad():
+        blocks.prior_loc.copy_(torch.tensor([[[0.2], [0.9]], [[0.1], [0.8]]]))
+    x = torch.rand(2, 1, 16, 16)
+    neutral = model.neutralised(x, torch.tensor([[0.9, 0.1, 5.0], [0.2, 0.13, -3.0]]))
+    expected = x.clone()
+    expected[0, :, :, 1:4] = 0  # the first label's column, and a margin of one pixel
+    expected[0, :, :, 2] = 0.2
+    expected[1, :, :, 8:11] *= 0.7  # a change of 0.03 counts for 30 %
+    expected[1, :, :, 9] = 0.7 * x[1, :, :, 9] + 0.3 * 0.1
+    assert torch.allclose(neutral, expected, atol=1e-6)
 
 
 def test_a_model_without_a_style_reads_once():

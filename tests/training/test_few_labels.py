@@ -17,7 +17,8 @@ from ccvae.data.loaders.batches import Batches
 from ccvae.data.soft_targets import SoftTargets
 from ccvae.model.ccvae import CCVAE, load
 from ccvae.model.classification import log_likelihood_of_labels
-from ccvae.training import few_labels
+from ccvae.model.label_blocks.continuous import ContinuousBlocks
+from ccvae.training import few_labels, teachers
 from ccvae.training.callbacks import StopOnInterrupt
 from ccvae.training.fit import Interrupted, fit
 from ccvae.training.module import TrainingModule
@@ -168,13 +169,17 @@ def test_the_progress_bar_names_the_stage(few, capsys):
 def test_teachers_learn_from_every_observed_cell(few):
     """Their training rows are those with any observed label, and a missing cell has no say."""
     recipe = few_labels.recipe_for(TrainConfig(few_labels=None, teacher_width=4), few)
-    model = few_labels.teacher(few, recipe, seed=0)
+    model = teachers.teacher(few, recipe, seed=0)
     assert model.config.latent_dim == model.style.start, "no style"
     batches = Batches(few, 50)
     x, y = next(iter(batches))
     log_likelihood_of_labels(model, x, y).total.sum().backward()
     for name, parameter in model.named_parameters():
         assert (parameter.grad is None) == (not parameter.requires_grad), name
+    posterior = model.posterior(x)
+    assert posterior.scale.max() < 0.01, "a teacher is sure of its latents"
+    for block in model.label_blocks():
+        assert any(p.requires_grad for p in block.parameters()) == isinstance(block, ContinuousBlocks), "logits are latents"
 
 
 def test_passes_make_an_epoch_and_targets_fill_labels(few):
@@ -202,7 +207,7 @@ def test_the_model_learns_what_its_teachers_say(monkeypatch):
         confident = np.where(agree[rows] == 1, 0.95, 0.05)
         return SoftTargets(data.space, rows, np.stack([1 - confident, confident], 1).astype(np.float32))
 
-    monkeypatch.setattr(few_labels, "teach", teach)
+    monkeypatch.setattr(teachers, "teach", teach)
     right = []
     for few in (False, True):
         torch.manual_seed(0)

@@ -35,6 +35,7 @@ from ccvae.model.label_blocks.layout import block_slices, build_blocks
 from ccvae.model.networks.attention import LabelAttention
 from ccvae.model.networks.build import Decoder, Encoder, build_decoder, build_encoder
 from ccvae.model.networks.separate import Part, SeparateEncoder
+from ccvae.model.neutralising import changed_region
 
 __all__ = ["LatentModel", "reading_once", "tensors_only"]
 
@@ -151,15 +152,15 @@ class LatentModel(nn.Module):
     def passes(self, x: Tensor) -> tuple[Normal, Normal]:
         """What is read from inputs in a first pass, and q(z|x), which is the same without `neutral_style`.
 
-        With it, blocks are those of the first pass, and the style is read in a second one, from the neutralised input: what the
-        decoder shows if every label is neutral and the style is that of the first pass. How a label shows can then reach the
-        decoder through the label's block only. Both passes depend on x alone, so q(z|x) is an ordinary posterior, and the bound
-        stays exact. No gradient passes through the neutralised input: it would be taught to carry in secret what it must not.
+        With it, blocks are those of the first pass, and the style is read in a second one, from the neutralised input (see
+        `neutralised`). How a label shows can then reach the decoder through the label's block only. Both passes depend on x
+        alone, so q(z|x) is an ordinary posterior, and the bound stays exact. No gradient passes through the neutralised input:
+        it would be taught to carry in secret what it must not.
         """
         first = self.read(x)
         if not self.neutral_style or self.style.start == self.style.stop:
             return first, first
-        neutral = self.neutralised(first.loc)
+        neutral = self.neutralised(x, first.loc)
         with evaluating(cast(nn.Module, self.encoder)):
             second = self.read(neutral, "style")
         start = self.style.start
@@ -178,13 +179,24 @@ class LatentModel(nn.Module):
         return Normal(loc, softplus(raw_scale).clamp_min(SMALLEST_SCALE), validate_args=False)
 
     @torch.no_grad()
-    def neutralised(self, z: Tensor) -> Tensor:
-        """Inputs that the decoder expects of latents `(batch, latent_dim)` whose labels are all neutral."""
-        z = z.clone()
+    def neutralised(self, x: Tensor, z: Tensor) -> Tensor:
+        """Inputs with all labels neutral.
+
+        Where neutralising changes what the decoder shows, images become what it then shows; everywhere else they stay as they
+        are. Vectors become what the decoder shows, in all features.
+
+        Args:
+            x: inputs `(batch, *input_shape)`.
+            z: latents read from them, `(batch, latent_dim)`.
+        """
+        neutral = z.clone()
         for block in self.label_blocks():
-            z[:, block.latents] = block.neutral().to(z.dtype)
+            neutral[:, block.latents] = block.neutral().to(z.dtype)
         with evaluating(cast(nn.Module, self.decoder)):
-            return self.likelihood_of.mean(full(self.decoder(z)))
+            if len(self.input_shape) == 1:
+                return self.likelihood_of.mean(full(self.decoder(neutral)))
+            shown, without = self.likelihood_of.mean(full(self.decoder(torch.cat([z, neutral])))).chunk(2)
+        return x + changed_region(shown, without) * (without - x)
 
     def conditional_prior(self, y: Tensor) -> Normal:
         """p(z|y) of labels `(batch, labels)`, none missing: Normal over `(batch, latent_dim)`, standard in the style."""

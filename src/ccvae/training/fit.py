@@ -28,7 +28,7 @@ from ccvae.model.saving import save, save_settings
 from ccvae.storage.atomic import writing
 from ccvae.storage.links import check_inside, check_no_link
 from ccvae.storage.run_folder import WEIGHTS, check_free
-from ccvae.training import few_labels
+from ccvae.training import few_labels, teachers
 from ccvae.training.callbacks import Checkpoints, EpochProgressBar, Interrupted, MetricsTable, StopOnInterrupt
 from ccvae.training.checkpoint_checks import same_structure
 from ccvae.training.checkpoint_files import LAST, PREVIOUS, newest_checkpoint, read_checkpoint
@@ -114,7 +114,7 @@ def fit(
     stage = Stage(kept, folder and folder / "metrics.csv", "" if recipe is None else "CCVAE", resume, progress, trainer)
     try:
         if recipe is not None:
-            targets = few_labels.teach(data, config, recipe, stage, train)
+            targets = teachers.teach(data, config, recipe, stage, train)
             stage = replace(stage, targets=targets, passes=recipe.taught_passes)
             config = few_labels.taught_config(config, recipe)
         train(model, data, config, replace(stage, augmentation=augmentation), objective, callbacks, loggers)
@@ -151,7 +151,7 @@ def check_resumption(folder: Path | None) -> None:
     for path in (kept, *kept.glob("teacher-*")):
         check_no_link(path)
     check_inside(folder, [path.relative_to(folder).as_posix() for path in folder.rglob("*")])
-    if any((kept / name).exists() for name in (LAST, PREVIOUS)) or few_labels.begun(kept):
+    if any((kept / name).exists() for name in (LAST, PREVIOUS)) or teachers.begun(kept):
         return
     if (folder / WEIGHTS).exists():
         raise ValueError(f"resume: {folder} has trained weights but no checkpoint to continue from; choose another folder")

@@ -12,7 +12,7 @@ from ccvae.config import TrainConfig
 from ccvae.data.dataset import Dataset
 from ccvae.data.loaders.batches import SplitBatches
 from ccvae.labels import Binary, Continuous, Label
-from ccvae.training import few_labels
+from ccvae.training import few_labels, teachers
 from ccvae.training.fit import train
 from ccvae.training.stage import Stage
 
@@ -71,7 +71,7 @@ def check_mirrored(data: Dataset, config: TrainConfig | None = None, progress: b
     held_out = data.labels[data.splits["validation"]]
     if recipe is None or np.isnan(held_out).all():
         raise ValueError(f"{data.name}: mirroring is tested on labelled training and validation rows; some are missing")
-    model, _ = few_labels.trained_teacher(data, config, recipe, Stage(None, None, "classifier", progress=progress), 1, train)
+    model, _ = teachers.trained_teacher(data, config, recipe, Stage(None, None, "classifier", progress=progress), 1, train)
     log_q: list[list[np.ndarray]] = [[], []]
     for x, y in SplitBatches(data, "validation", 500):
         with torch.no_grad():
