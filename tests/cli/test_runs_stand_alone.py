@@ -212,7 +212,7 @@ def test_messages_name_the_way_out(tmp_path: Path, capsys: pytest.CaptureFixture
     for words, message in (
         (["train", "avatars", "--trainin.epochs", "3"], "no argument --trainin.epochs; did you mean --training.epochs?"),
         (["prdict", "x"], "did you mean 'predict'?"),
-        (["data", "check", "digts"], "did you mean digits?"),
+        (["data", "check", "digts"], "did you mean 'digits'?"),
     ):
         assert main(words) == 2
         assert message in capsys.readouterr().err

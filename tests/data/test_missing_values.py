@@ -91,6 +91,25 @@ def test_values_that_differ_by_case_only(folder: Path) -> None:
         (["a", "b", "c"], None),
         (["black hair", "blackhair"], "case or blanks"),
         (["cat", "cat|dog", "dog"], "delimiter='|'"),
+        (["cat", "cat+dog", "dog"], "delimiter='+'"),
+        (["cat", "cat and dog", "dog"], "delimiter=' and '"),
+        (["black cat", "cat", "dog"], None),
+        ([-1, 0], "'-1'"),
+        ([1, 99], "'99'"),
+        ([0, 255], None),
+        ([0, 1, 88, 99], "'88'; '99'"),
+        ([0, 1, -100], "'-100'"),
+        ([1, 2, 3, 7, 8, 9], None),
+        (["a", "b", "<unknown>"], "'<unknown>'"),
+        (["a", "b", "(missing)"], "'(missing)'"),
+        (["a", "b", "not_labeled"], "'not_labeled'"),
+        (["a", "b", "_"], "'_'"),
+        (["+", "-"], None),
+        (["a", "b", "#DIV/0!"], "'#DIV/0!'"),
+        (["name", "value"], None),
+        (["N", "Y", "U"], "'U'"),
+        (["S", "T", "U"], None),
+        ([1.5, 2.5, "inf"], "'inf'"),
         (["red, round", "red, square", "blue, round", "blue, square", "blue"], "delimiter=','"),
         (["Paris, France", "Rome, Italy"], None),
     ],
@@ -110,6 +129,30 @@ def test_by_label_and_in_tables() -> None:
     with pytest.raises(ValueError, match="missing_values names no label 'sex'; the labels are sick, age"):
         table(rows, ["sick", "age"], missing_values={"sex": [9]})
     assert any("no cell holds 77" in note for note in table(rows, ["sick"], missing_values=[77, 9]).notes)
+    with pytest.raises(ValueError, match=r"names no label 'Sick' \(did you mean 'sick'\?\)"):
+        table(rows, ["sick"], missing_values={"Sick": 9})
+
+
+@pytest.mark.parametrize(
+    "given", [-1, "-1", -1.0, [-1], (-1,), {-1}, np.int64(-1), np.array([-1]), pd.Series([-1]), [None, -1], {"label": {-1}}]
+)
+def test_codes_are_given_in_many_ways(given: Any) -> None:
+    data = arrays(PICTURES, np.tile([-1, 0, 1], 30), missing_values=given)
+    assert isinstance(data.space["label"], Binary)
+    assert data.notes == ("label 'label': 30 cells are taken as not observed (-1)",)
+
+
+def test_codes_among_inputs() -> None:
+    rows = pd.DataFrame({"age": [30.0, 45.5, -999] * 20, "visits": [0, 3, 9] * 20, "sick": [0, 1] * 30})
+    [warning] = table(rows, ["sick"]).warnings
+    assert "input 'age': -999 in 20 cells looks like a code for a missing input" in warning
+
+
+def test_numbers_beside_a_word_are_told_that_it_may_mean_missing() -> None:
+    cells = ["?" if row % 9 == 0 else row * 1.37 for row in range(90)]
+    with pytest.raises(ValueError, match=r"no numbers: '\?'; if it means not observed, pass missing_values=\['\?'\]"):
+        arrays(PICTURES, {"age": cells})
+    assert isinstance(arrays(PICTURES, {"age": cells}, missing_values="?").space["age"], Continuous)
 
 
 def test_numbers_are_compared_as_numbers_and_words_without_case() -> None:

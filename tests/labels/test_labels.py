@@ -214,7 +214,7 @@ def test_kinds_can_be_chosen(cells: list[str], kind: str, expected: object) -> N
         ([f"word {i}" for i in range(30)], None, "30 different texts"),
         ([*map(str, range(40)), "unknown"], None, "no numbers.*'unknown'"),
         (["cap", "cap"], None, "'l' is constant.*cap"),
-        (["a", "b"], "colour", "no such column, or kind"),
+        (["a", "b"], "colour", "no such kind of label"),
     ],
 )
 def test_what_cannot_be_inferred_says_why(cells: list[str], kind: str | None, message: str) -> None:
@@ -228,7 +228,7 @@ def test_cells_that_hold_lists_are_refused() -> None:
 
 
 def test_kinds_of_columns_that_are_not_there() -> None:
-    with pytest.raises(ValueError, match=r"no such column, or kind.*age: binary"):
+    with pytest.raises(ValueError, match=r"kinds are given for .age., which is no label; the labels are l"):
         LabelSpace.infer(pd.DataFrame({"l": ["0", "1"]}), {"age": "binary"})
 
 

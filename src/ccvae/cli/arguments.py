@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
-from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
 from types import UnionType
@@ -67,11 +66,16 @@ def parsed_arguments(verb: str, command: Callable[..., Any], arguments: list[str
 
 def explained(message: str, command: Callable[..., Any]) -> str:
     """A parser's message on one line; a wrong value is shown with its argument and what is expected there."""
+    from ccvae.labels.nearest import did_you_mean, nearest  # not for every command: it takes as long as importing pandas
+
     words = " ".join(message.split())
     unknown = re.search(r"(?:[Uu]nrecognized arguments|not accepted|does not accept)\D*?(--[\w.-]+)", words)
     if unknown:
-        near = get_close_matches(unknown[1], flags_of(command), 1)
-        return f"no argument {unknown[1]}" + (f"; did you mean {near[0]}?" if near else "")
+        near = nearest(unknown[1], flags_of(command))
+        return f"no argument {unknown[1]}" + (f"; did you mean {near}?" if near else "")
+    surplus = re.search(r"[Uu]nrecognized arguments: (.*)", words)
+    if surplus:
+        return f"{surplus[1].rstrip('.')}: more arguments than expected; join values of one argument with commas, as in a=1,b=2"
     missing = re.search(r"arguments are required: (.*)|Key ['\"]?([\w.]+)['\"]? is required", words)
     if missing:
         return f"expected the argument {(missing[1] or missing[2]).upper()}"
@@ -79,7 +83,8 @@ def explained(message: str, command: Callable[..., Any]) -> str:
     found = re.search(r"(?:Got value|Given value): (.*)$", words)
     expected = description_of(annotation_at(command, wrong[1])) if wrong else ""
     if wrong and found and expected:
-        return f"{shown_name(command, wrong[1])}: expected {expected}, found {found[1]!r}"
+        hint = did_you_mean(found[1], choices_of(annotation_at(command, wrong[1])))
+        return f"{shown_name(command, wrong[1])}: expected {expected}, found {found[1]!r}{hint}"
     return words[:1].lower() + words[1:].rstrip(".")
 
 
@@ -117,6 +122,13 @@ def description_of(annotation: Any) -> str:
     if origin is dict:
         return "a mapping such as {name: value}"
     return WORDS.get(annotation, "")
+
+
+def choices_of(annotation: Any) -> list[Any]:
+    """The values that a type allows, where it names them."""
+    if get_origin(annotation) is Literal:
+        return list(get_args(annotation))
+    return [choice for each in get_args(annotation) for choice in choices_of(each)]
 
 
 def plain_values(text: str) -> Any:

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable
-from difflib import get_close_matches
 from importlib.metadata import version
 
 from ccvae.cli import data, evaluate, export, pictures, predict, train
@@ -50,12 +49,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     verb = next((verb for verb in VERBS if arguments[: len(verb.split())] == verb.split()), None)
     if verb is None:
-        asked_for_help = not arguments or arguments[0] in ("-h", "--help")
-        near = [] if asked_for_help else get_close_matches(arguments[0], VERBS, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        complaint = "" if asked_for_help else f"ccvae: error: no command {' '.join(arguments[:2])!r}{hint}\n\n"
-        (sys.stdout if asked_for_help else sys.stderr).write(complaint + overview())
-        return 0 if asked_for_help else 2
+        if not arguments or arguments[0] in ("-h", "--help", "help"):
+            sys.stdout.write(overview())
+            return 0
+        sys.stderr.write(f"ccvae: error: {unknown_command(arguments)}\n\n{overview()}")
+        return 2
     try:
         # a parser is made for this command only: parsers for all of them would take seconds
         code = VERBS[verb](**parsed_arguments(verb, VERBS[verb], arguments[len(verb.split()) :]))
@@ -74,6 +72,14 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"ccvae {verb}: {interrupt or 'stopped'}\n")
         return 130
     return code or 0
+
+
+def unknown_command(arguments: list[str]) -> str:
+    """What is said about arguments that name no command."""
+    from ccvae.labels.nearest import nearest
+
+    near = nearest(" ".join(arguments[:2]), VERBS) or nearest(arguments[0], VERBS)
+    return f"no command {' '.join(arguments[:2])!r}" + (f"; did you mean {near!r}?" if near else "")
 
 
 def message_of(error: Exception) -> str:

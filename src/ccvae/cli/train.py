@@ -65,9 +65,6 @@ def train(
 
     out = out or Path("runs") / Path(source).stem
     first = is_first_process()  # of the processes that train together: only this one writes files and messages
-    # Lightning sets these to INFO when imported
-    for source_of_messages in ("lightning.pytorch", "lightning.fabric.utilities.distributed"):
-        logging.getLogger(source_of_messages).setLevel(logging.WARNING)
     logging.getLogger("ccvae.data").setLevel(logging.ERROR)  # warnings about data are printed with their description
     base = None
     if start_from is not None:

@@ -119,7 +119,10 @@ def check_type(name: str, value: Any, hint: Any, numbers: bool = True) -> None:
     """
     expected = alternatives(hint)
     if not any(matches(value, kind, numbers) for kind in expected):
-        raise ValueError(f"{name}: expected {' or '.join(in_words(expected))}, found {first_of(value)}")
+        from ccvae.labels.nearest import did_you_mean  # not whenever settings are made: it takes as long as importing pandas
+
+        hint = did_you_mean(value, [kind for kind in expected if isinstance(kind, str)])
+        raise ValueError(f"{name}: expected {' or '.join(in_words(expected))}, found {first_of(value)}{hint}")
 
 
 def alternatives(hint: Any) -> list[Any]:

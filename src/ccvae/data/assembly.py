@@ -32,6 +32,7 @@ def assemble(
     columns: InputColumns | None = None,
     framing: Framing | None = None,
     notes: Sequence[str] = (),
+    warnings: Sequence[str] = (),
 ) -> Dataset:
     """A `Dataset`: labels are hidden, priors fitted, and inputs read last, when all else is known to be right.
 
@@ -49,6 +50,7 @@ def assemble(
         columns: how a table's columns became vectors.
         framing: how image files are brought to one size.
         notes: what else the reader found.
+        warnings: what else should be looked at.
 
     Raises:
         ValueError: a label is constant, or never observed, in the training rows; or the data contradict themselves.
@@ -81,5 +83,5 @@ def assemble(
         columns=columns,
         framing=framing,
         notes=(*labels.notes, *notes, *found),
-        warnings=labels.warnings,
+        warnings=(*labels.warnings, *warnings),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
@@ -10,27 +11,67 @@ import numpy as np
 import pandas as pd
 
 from ccvae.labels import Continuous, LabelSpace
-from ccvae.labels.cells import MISSING_TEXTS, first_few, number_of, text_of
+from ccvae.labels.cells import MISSING_TEXTS, first_few, is_empty, number_of, text_of
+from ccvae.labels.nearest import did_you_mean
 
-__all__ = ["MissingValues", "emptied", "is_unlabelled", "listed", "means_missing", "suspicious_values"]
+__all__ = [
+    "MissingValues",
+    "codes_by_column",
+    "codes_in_numbers",
+    "emptied",
+    "is_unlabelled",
+    "listed",
+    "means_missing",
+    "spellings",
+    "suspicious_values",
+    "words_read_as_missing",
+]
 
 MissingValues = str | int | float | Sequence[Any] | Mapping[str, Any] | None
 """Cells that mean *not observed*: values for all labels, or by label."""
 
-WORDS = frozenset({
-    "?", "??", ".", "-", "--", "---", "n/a", "na", "n.a.", "n.a", "none", "null", "nil", "nan", "nd", "n/d", "unk", "unkn",
-    "unknown", "unlabeled", "unlabelled", "unlabel", "nolabel", "notlabeled", "notlabelled", "unannotated", "notannotated",
-    "unassigned", "unset", "undefined", "undetermined", "unspecified", "notspecified", "notavailable", "notapplicable",
-    "notrecorded", "notobserved", "notknown", "notsure", "unsure", "unclear", "uncertain", "undecided", "unsupervised",
-    "missing", "missingvalue", "blank", "empty", "nodata", "novalue", "tbd", "todo", "cannottell", "can'ttell", "don'tknow",
-    "dontknow", "dk", "noanswer", "noresponse", "refused",
+UNLABELLED = frozenset({
+    "unlabeled", "unlabelled", "unlabel", "nolabel", "nolabels", "notlabeled", "notlabelled", "withoutlabel", "withoutlabels",
+    "unannotated", "notannotated", "unassigned", "unsupervised", "unsup", "unknown",
 })  # fmt: skip
-"""Texts, in lower case and without blanks, that often stand for a label that is not known."""
+"""Texts, as `plain` gives them, that say of a folder or split that it has no labels."""
+OF_IMAGES = re.compile(r"(images?|imgs?|pictures?|photos?|data|set|samples?|examples?|files?|train|pool)+$")
+"""What may follow them."""
 
-NEGATIVE_CODES = frozenset({-1, -2, -3, -7, -8, -9, -88, -99, -888, -998, -999, -9998, -9999, -99999, -32768, -2147483648})
-POSITIVE_CODES = frozenset({9, 99, 999, 9999, 99999, 999999, 255, 32767, 65535, 2147483647})
+WORDS = UNLABELLED | frozenset({
+    "", "na", "none", "null", "nil", "nan", "nd", "unk", "unkn", "unset", "undefined", "undetermined", "unspecified",
+    "notspecified", "notavailable", "notapplicable", "notrecorded", "notobserved", "notknown", "notsure", "unsure", "unclear",
+    "uncertain", "undecided", "missing", "missingvalue", "blank", "empty", "nodata", "novalue", "tbd", "todo", "cannottell",
+    "canttell", "dontknow", "dk", "noanswer", "noresponse", "refused", "notreported", "notdone", "nottested", "notchecked",
+    "value", "ref", "div0", "name", "num",
+})  # fmt: skip
+"""Texts, as `plain` gives them, that often stand for a label that is not known; the last are errors of spreadsheets."""
+SPREADSHEET_ERRORS = frozenset({"value", "ref", "div0", "name", "num"})
+INFINITIES = frozenset({"inf", "infinity"})
+
+NEGATIVE_CODES = frozenset({
+    -1, -2, -3, -4, -5, -6, -7, -8, -9, -77, -88, -99, -100, -777, -888, -997, -998, -999, -1000, -7777, -8888, -9997, -9998,
+    -9999, -99999, -999999, -32768, -2147483648,
+})  # fmt: skip
+POSITIVE_CODES = frozenset({
+    9, 77, 88, 97, 98, 99, 777, 888, 997, 998, 999, 7777, 8888, 9997, 9998, 9999, 99999, 999999, 9999999, 255, 32767, 65535,
+    2147483647,
+})  # fmt: skip
 FEWEST_REPEATS = 2
 DELIMITERS = "|;,"
+JOINERS = ("+", "&", "/", " and ", " ")
+"""What joins several values in a cell less often, so that all parts must be values too."""
+CODES_OF_INPUTS = [code for code in NEGATIVE_CODES | POSITIVE_CODES if code < 0 or code > 9]
+"""Codes that are looked for among inputs, where small numbers such as 9 are usual."""
+USUAL_PAIRS = ([-1, 1], [0, 255])
+"""Values that a label with two values may well have, though one of them looks like a code."""
+
+
+def codes_by_column(missing_values: MissingValues, columns: Sequence[str]) -> dict[str, list[Any]]:
+    """Values that mean *not observed*, by column."""
+    if isinstance(missing_values, Mapping):
+        return {str(name): listed(values) for name, values in missing_values.items()}
+    return dict.fromkeys(columns, listed(missing_values))
 
 
 def emptied(table: pd.DataFrame, missing_values: MissingValues, source: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -50,14 +91,12 @@ def emptied(table: pd.DataFrame, missing_values: MissingValues, source: str) -> 
         return table, ()
     columns = [str(column) for column in table.columns]
     if isinstance(missing_values, Mapping):
-        unknown = [repr(name) for name in missing_values if name not in columns]
+        unknown = [f"{name!r}{did_you_mean(name, columns)}" for name in missing_values if name not in columns]
         if unknown:
             raise ValueError(
                 f"{source}: missing_values names no label {first_few(unknown)}; the labels are {', '.join(columns)}"
             )
-        wanted = {name: listed(values) for name, values in missing_values.items()}
-    else:
-        wanted = dict.fromkeys(columns, listed(missing_values))
+    wanted = codes_by_column(missing_values, columns)
     content, notes, used = table.copy(), [], set[str]()
     for position, column in enumerate(columns):
         if not wanted.get(column):
@@ -73,7 +112,7 @@ def emptied(table: pd.DataFrame, missing_values: MissingValues, source: str) -> 
         fresh = [None if found else cell for cell, found in zip(cells, matched, strict=True)]
         content[table.columns[position]] = pd.Series(fresh, index=table.index, dtype=object)
         if any(matched):
-            shown = ", ".join(map(str, wanted[column]))
+            shown = ", ".join(map(text_of, wanted[column]))
             notes.append(f"label {column!r}: {sum(matched)} cells are taken as not observed ({shown})")
     unused = sorted({str(value) for values in wanted.values() for value in values} - used)
     if unused:
@@ -82,15 +121,28 @@ def emptied(table: pd.DataFrame, missing_values: MissingValues, source: str) -> 
 
 
 def is_unlabelled(name: str) -> bool:
-    """Whether the name of a folder or split says that what it contains has no labels."""
-    return "".join(name.casefold().replace("_", "").replace("-", "").split()) in WORDS
+    """Whether the name of a folder or split says that what it contains has no labels.
+
+    >>> is_unlabelled("unlabeled"), is_unlabelled("Unlabelled_images"), is_unlabelled("empty")
+    (True, True, False)
+    """
+    text = plain(name)
+    return text in UNLABELLED or OF_IMAGES.sub("", text) in UNLABELLED
+
+
+def plain(text: str) -> str:
+    """A text in lower case, its letters and digits only.
+
+    >>> plain("<Not labeled>"), plain("#DIV/0!"), plain("?")
+    ('notlabeled', 'div0', '')
+    """
+    return "".join(character for character in text.casefold() if character.isalnum())
 
 
 def listed(values: Any) -> list[Any]:
-    """One value or several as a list."""
-    if values is None:
-        return []
-    return [values] if isinstance(values, str | int | float) else list(values)
+    """One value or several as a list, without those that mean *not observed* always."""
+    several = [values] if values is None or (np.ndim(values) == 0 and not isinstance(values, set | frozenset)) else list(values)
+    return [value for value in several if not is_empty(value)]
 
 
 def means_missing(cell: Any, values: Iterable[Any]) -> bool:
@@ -113,30 +165,60 @@ def suspicious_values(table: pd.DataFrame, space: LabelSpace, exact: Iterable[st
     for position, label in enumerate(space):
         counts = Counter(cell for cell in table.iloc[:, position].tolist() if isinstance(cell, Hashable))
         if isinstance(label, Continuous):
-            warnings += codes_among_numbers(label.name, counts)
+            for shown, advice in filter(None, [codes_among_numbers(counts)]):
+                warnings.append(
+                    f"label {label.name!r}: {shown} looks like a code for not observed, but is read as a number; if it is one, "
+                    f"pass missing_values={advice}"
+                )
             continue
         values = [text_of(value) for value in label.values]
-        codes = [value for value in values if "".join(value.casefold().split()) in WORDS] + codes_among(values)
+        codes = [value for value in values if is_word_for_missing(value, values)] + codes_among(values)
         if codes:
+            several = len(codes) > 1
             warnings.append(
-                f"label {label.name!r}: the value {first_few([repr(code) for code in codes])} looks like a code for not "
-                f"observed, but is read as a class; if it is one, pass missing_values={missing_advice(codes)}"
+                f"label {label.name!r}: the value{'s' if several else ''} {first_few([repr(code) for code in codes])} "
+                f"look{'' if several else 's'} like a code for not observed, but {'are' if several else 'is'} read as a class; "
+                f"if {'they are' if several else 'it is one'}, pass missing_values={missing_advice(codes)}"
             )
         warnings += spellings(label.name, values) + several_in_one(label.name, values)
-        words = Counter(cell.strip() for cell in counts.elements() if isinstance(cell, str) and cell.strip() in MISSING_TEXTS)
-        words.pop("", None)
-        if words and label.name not in exact and not all(number_of(value) is not None for value in values):
-            shown = first_few([f"{count} say {word!r}" for word, count in words.items()])
-            warnings.append(
-                f"label {label.name!r}: cells that are words are read as not observed ({shown}); if that is a value, pass "
-                f"missing_values={{{label.name!r}: []}}"
-            )
+        if label.name not in exact and not all(number_of(value) is not None for value in values):
+            warnings += words_read_as_missing(label.name, counts)
     return tuple(warnings)
+
+
+def words_read_as_missing(name: str, counts: Counter[Any]) -> list[str]:
+    """A warning about cells that are words, such as "None", and were read as *not observed*."""
+    words = Counter[str]()
+    for cell, count in counts.items():
+        if isinstance(cell, str) and cell.strip() in MISSING_TEXTS:
+            words[cell.strip()] += count
+    words.pop("", None)
+    if not words:
+        return []
+    shown = first_few([f"{count} say {word!r}" for word, count in words.items()])
+    return [
+        f"label {name!r}: cells that are words are read as not observed ({shown}); if that is a value, pass "
+        f"missing_values={{{name!r}: []}}"
+    ]
 
 
 def missing_advice(codes: Sequence[str]) -> str:
     """The argument that makes codes missing, as Python."""
     return repr([int(code) if code.removeprefix("-").isdigit() else code for code in codes])
+
+
+def is_word_for_missing(value: str, values: Sequence[str]) -> bool:
+    """Whether a class is a word, or signs, that often stand for a label that is not known."""
+    text = plain(value)
+    if text in SPREADSHEET_ERRORS:
+        return value.startswith("#")
+    if text == "" and number_of(value) is None:  # signs only, such as "?" or "-", beside classes that are words
+        return any(plain(other) for other in values if other != value)
+    if text == "u":  # beside yes and no, or the sexes
+        return any({plain(other)[:1] for other in values if other != value} == pair for pair in ({"n", "y"}, {"f", "m"}))
+    if text in INFINITIES:
+        return all(number_of(other) is not None for other in values)
+    return text in WORDS and number_of(value) is None
 
 
 def codes_among(values: Sequence[str]) -> list[str]:
@@ -145,23 +227,36 @@ def codes_among(values: Sequence[str]) -> list[str]:
     return [
         value
         for value, number in numbers.items()
-        if len(values) > 2 and is_code(number, [other for name, other in numbers.items() if name != value])
+        if (len(values) > 2 or sorted(numbers.values()) not in USUAL_PAIRS)
+        and is_code(number, [other for name, other in numbers.items() if name != value])
     ]
 
 
+def codes_in_numbers(numbers: np.ndarray) -> str:
+    """Numbers among inputs that look like codes for missing, for messages; empty if there are none."""
+    if not np.isin(numbers, CODES_OF_INPUTS).any():
+        return ""
+    values, counts = np.unique(numbers[np.isfinite(numbers)], return_counts=True)
+    found = codes_among_numbers(Counter(dict(zip(values.tolist(), counts.tolist(), strict=True))))
+    return found[0] if found else ""
+
+
 def is_code(number: float, others: Sequence[float]) -> bool:
-    """Whether a number is a usual code for missing, and far from all others."""
-    usual = [other for other in others if other not in NEGATIVE_CODES]
+    """Whether a number is a usual code for missing, and far from all others that are none."""
     negative = [value for value in (number, *others) if value < 0]
-    if len(negative) > 1 and all(-value in others for value in negative):  # a scale such as -2 to 2
+    if len(negative) > 1 and all(-value in (number, *others) for value in negative):  # a scale such as -2 to 2
         return False
     if number in NEGATIVE_CODES:
+        usual = [other for other in others if other not in NEGATIVE_CODES]
         return not usual or min(usual) >= 0 or number < min(usual) - (max(usual) - min(usual))
+    # other codes may stand beside this one, such as 88 beside 99; but 7 and 8 beside 9 are usual numbers
+    usual = [other for other in others if other not in NEGATIVE_CODES and (other not in POSITIVE_CODES or other < number / 2)]
+    usual = usual if any(other not in POSITIVE_CODES for other in usual) else []
     return number in POSITIVE_CODES and bool(usual) and number > 2 * max(usual) - min(min(usual), 0)
 
 
-def codes_among_numbers(name: str, counts: Counter[Any]) -> list[str]:
-    """A warning about numbers that repeat and look like codes for missing beside all others."""
+def codes_among_numbers(counts: Counter[Any]) -> tuple[str, list[int]] | None:
+    """Numbers that repeat and look like codes for missing beside all others: for messages, and as a list."""
     numbers = Counter[float]()
     for cell, count in counts.items():
         number = number_of(cell)
@@ -170,16 +265,13 @@ def codes_among_numbers(name: str, counts: Counter[Any]) -> list[str]:
     found = [
         number
         for number, count in numbers.items()
-        if count >= FEWEST_REPEATS and is_code(number, [other for other in numbers if other != number])
+        if count >= FEWEST_REPEATS
+        and number in NEGATIVE_CODES | POSITIVE_CODES
+        and is_code(number, [other for other in numbers if other != number])
     ]
     if not found:
-        return []
-    shown = first_few([f"{number:g} in {numbers[number]} cells" for number in found])
-    advice = [int(number) for number in found]
-    return [
-        f"label {name!r}: {shown} looks like a code for not observed, but is read as a number; if it is one, pass "
-        f"missing_values={advice}"
-    ]
+        return None
+    return first_few([f"{number:g} in {numbers[number]} cells" for number in found]), [int(number) for number in found]
 
 
 def spellings(name: str, values: Sequence[str]) -> list[str]:
@@ -193,11 +285,12 @@ def spellings(name: str, values: Sequence[str]) -> list[str]:
 
 def several_in_one(name: str, values: Sequence[str]) -> list[str]:
     """A warning about values such as "cat|dog" whose parts are values too."""
-    for delimiter in DELIMITERS:
+    for delimiter in (*DELIMITERS, *JOINERS):
         joined = [value for value in values if delimiter in value]
         parts = {part.strip() for value in joined for part in value.split(delimiter)}
         single = set(values) - set(joined)
-        if joined and "" not in parts and (parts & single or len(parts) < len(joined)):
+        some = parts & single or len(parts) < len(joined)
+        if joined and "" not in parts and (parts <= single if delimiter in JOINERS else some):
             return [
                 f"label {name!r}: values such as {joined[0]!r} look like several in one cell; pass delimiter={delimiter!r} for "
                 f"one binary label for each"

@@ -5,20 +5,22 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from ccvae import data as readers
 from ccvae.config import READERS, DataConfig, check_type
 from ccvae.data.dataset import Dataset
+from ccvae.data.tables.files import TABLE_SUFFIXES
 from ccvae.labels import LabelSpace
+from ccvae.labels.nearest import did_you_mean
 from ccvae.model.inputs.format import InputFormat
 
 __all__ = ["Known", "open_data"]
 
 WITHOUT_SOURCE = ("avatars", "digits", "fashion_mnist", "mnist")
-TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
+CLOSE_PATH = 0.8
+"""Least similarity of a path that is suggested."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,8 @@ def reader_name(source: str) -> str:
         return source.replace("-", "_")
     path = Path(source)
     if not path.exists():
-        near = get_close_matches(source, WITHOUT_SOURCE, 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        beside = [str(path) for path in path.parent.iterdir()] if path.parent.is_dir() else []
+        hint = did_you_mean(source, WITHOUT_SOURCE) or did_you_mean(path, beside, CLOSE_PATH)
         raise FileNotFoundError(
             f"{source}: no such file or folder, nor one of the built-in data sets {', '.join(WITHOUT_SOURCE)}{hint}"
         )

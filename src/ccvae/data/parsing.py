@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 import numpy as np
 import pandas as pd
 
 from ccvae.data.findings import Delimiter, with_findings
 from ccvae.data.label_arrays import LabelArrays
-from ccvae.data.missing_values import MissingValues, emptied, suspicious_values
+from ccvae.data.missing_values import MissingValues, codes_by_column, emptied, suspicious_values
 from ccvae.data.soft_labels import columns_of, separated
 from ccvae.labels import Label, LabelSpace
 from ccvae.labels.cells import first_few, is_empty, is_missing
-from ccvae.labels.kinds import KINDS, UnusableColumnError, infer_label
+from ccvae.labels.kinds import UnusableColumnError, check_kinds, infer_label
+from ccvae.labels.nearest import did_you_mean
 
 __all__ = ["ChosenColumns", "check_named", "choose_columns", "parse_labels"]
 
@@ -28,11 +28,15 @@ class ChosenColumns:
         table: one column a label, or several, `LABEL=VALUE`, for a label given as probabilities.
         sources: columns of the table as it was that they came from.
         notes: what was decided, in sentences for people.
+        warnings: what should be looked at.
+        exact: labels whose missing values the user named by label: words such as "None" in them are values.
     """
 
     table: pd.DataFrame
     sources: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    exact: frozenset[str] = frozenset()
 
 
 def choose_columns(
@@ -43,6 +47,7 @@ def choose_columns(
     *,
     delimiter: Delimiter = None,
     exclude: Sequence[str] = (),
+    missing_values: MissingValues = None,
 ) -> ChosenColumns:
     """The label columns of a table: those named, or all but the others.
 
@@ -54,6 +59,7 @@ def choose_columns(
         source: what error messages call the table.
         delimiter: see `ccvae.data.findings`.
         exclude: columns that are no labels.
+        missing_values: see `ccvae.data.missing_values.emptied`; such cells are None in the result.
 
     Raises:
         ValueError: a named column does not exist, is one of the others, or none is left.
@@ -68,7 +74,11 @@ def choose_columns(
         raise ValueError(f"{source}: column {first_few(both)} cannot be a label: it names the rows, groups or splits")
     named = [column for column in wanted if column in columns]
     candidates = named if named and len(named) == len(wanted) else [c for c in columns if c not in taken and c not in left_out]
-    content, findings, notes = with_findings(table, delimiter, candidates, source)
+    cells, missing_notes = emptied(table[candidates], missing_values, source)
+    exact = frozenset(map(str, missing_values)) if isinstance(missing_values, Mapping) else frozenset[str]()
+    codes = codes_by_column(missing_values, candidates)
+    found = with_findings(cells, delimiter, candidates, source, codes, exact, columns)
+    content, findings = found.table, found.columns
     columns = [str(column) for column in content.columns]
     known_absent = [name for name in wanted if name not in columns and name not in findings and not columns_of(name, columns)]
     if len(findings) == 1 and known_absent and len(known_absent) < len(wanted):
@@ -84,12 +94,13 @@ def choose_columns(
     check_named(wanted, columns, source)
     chosen = wanted or [column for column in columns if column not in taken and column not in left_out]
     if not chosen:
-        raise ValueError(f"{source} has no label columns: its only columns are {', '.join(columns)}")
+        raise ValueError(f"{source} has no label columns: its only columns are {', '.join(map(str, table.columns)) or 'none'}")
     if "" in chosen:
-        raise ValueError(f"{source}: column {columns.index('') + 1} has no name; name it, or say which columns are labels")
+        place = [str(column) for column in table.columns].index("") + 1
+        raise ValueError(f"{source}: column {place} has no name; name it, or say which columns are labels")
     origin = {finding: column for column, titles in findings.items() for finding in titles}
     sources = tuple(dict.fromkeys(origin.get(column, column) for column in chosen))
-    return ChosenColumns(content[chosen], sources, notes)
+    return ChosenColumns(content[chosen], sources, (*missing_notes, *found.notes), found.warnings, exact)
 
 
 def check_named(names: Sequence[str], columns: Sequence[str], source: str) -> None:
@@ -97,8 +108,7 @@ def check_named(names: Sequence[str], columns: Sequence[str], source: str) -> No
     absent = [name for name in names if name not in columns]
     if not absent:
         return
-    near = {name: get_close_matches(name, columns, 1) for name in absent}
-    hints = [f"{name!r} (did you mean {near[name][0]!r}?)" if near[name] else repr(name) for name in absent]
+    hints = [f"{name!r}{did_you_mean(name, columns)}" for name in absent]
     raise ValueError(f"{source} has no column {first_few(hints)}; its columns are {', '.join(columns)}")
 
 
@@ -109,7 +119,7 @@ def parse_labels(
     kinds: Mapping[str, str] | None = None,
     known: Mapping[str, Label] | None = None,
     space: LabelSpace | None = None,
-    missing_values: MissingValues = None,
+    exact: Collection[str] = (),
     drop_unusable: bool = False,
 ) -> LabelArrays:
     """Labels of a table as arrays, each cell read once; priors are those of `space`, else not fitted.
@@ -120,7 +130,7 @@ def parse_labels(
         kinds: "binary", "categorical" or "continuous" by label, for those not to be guessed.
         known: by column, labels whose kinds and values are known, without priors.
         space: labels that are known with their priors, such as a trained model's; nothing is guessed then.
-        missing_values: see `ccvae.data.missing_values.emptied`.
+        exact: labels in which words such as "None" are values, and empty cells alone mean *not observed*.
         drop_unusable: leave out columns that cannot be labels (free text, or one value throughout), with a note.
 
     Raises:
@@ -130,11 +140,8 @@ def parse_labels(
         raise ValueError("kinds and space are both given; the space says the kinds already")
     if space is None and len(table) == 1:
         raise ValueError(f"{source} has one row; that is too few to learn from")
-    table, notes = emptied(table, missing_values, source)
-    exact = set(missing_values) if isinstance(missing_values, Mapping) else set()
     table, given_soft, soft = separated(table, space, source)
-    if given_soft:
-        notes = (*notes, f"labels given as probabilities: {first_few([*given_soft])}")
+    notes: tuple[str, ...] = (f"labels given as probabilities: {first_few([*given_soft])}",) if given_soft else ()
     if space is not None:
         return LabelArrays(space.encode(table, source), space, soft, notes)
     table, labels, unusable = inferred(table, {**(known or {}), **given_soft}, kinds or {}, exact, source)
@@ -154,7 +161,7 @@ def parse_labels(
 
 
 def inferred(
-    table: pd.DataFrame, known: Mapping[str, Label], kinds: Mapping[str, str], exact: set[str], source: str
+    table: pd.DataFrame, known: Mapping[str, Label], kinds: Mapping[str, str], exact: Collection[str], source: str
 ) -> tuple[pd.DataFrame, LabelSpace, dict[str, str]]:
     """The columns that can be labels, their labels, and why other columns cannot, by name.
 
@@ -165,9 +172,7 @@ def inferred(
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise ValueError(f"{source}: column names must differ; repeated: {', '.join(repeated)}")
-    unknown = [f"{name}: {kind}" for name, kind in kinds.items() if kind not in KINDS or name not in names]
-    if unknown:
-        raise ValueError(f"{source}: no such column, or kind ({', '.join(KINDS)}): {', '.join(unknown)}")
+    check_kinds(kinds, names, source)
     labels: list[Label] = []
     wrong: dict[str, str] = {}
     unusable: dict[str, str] = {}

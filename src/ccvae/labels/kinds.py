@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -21,6 +21,7 @@ from ccvae.labels.cells import (
     position_of,
     text_of,
 )
+from ccvae.labels.nearest import did_you_mean
 
 __all__ = [
     "KINDS",
@@ -29,6 +30,7 @@ __all__ = [
     "Continuous",
     "Label",
     "UnusableColumnError",
+    "check_kinds",
     "described",
     "encode_cells",
     "infer_label",
@@ -38,6 +40,8 @@ NEGATIVE_AND_POSITIVE = (("0", "1"), ("-1", "1"), ("false", "true"), ("no", "yes
                          ("negative", "positive"))  # fmt: skip
 LARGEST_NUMBER = float(np.finfo(np.float32).max)
 MOST_INFERRED_CLASSES = 20
+MOST_CODES = 5
+"""Different words among numbers, up to which they may be codes for *not observed*."""
 
 
 class UnusableColumnError(ValueError):
@@ -101,7 +105,8 @@ class Binary:
         certain_allowed = not any(isinstance(value, int) for value in self.values)
         if number is not None and (0 < number < 1 or (certain_allowed and number in (0, 1))):
             return number
-        raise ValueError(f"expected {self.values[0]} or {self.values[1]} (or a probability), found {cell!r}")
+        hint = did_you_mean(cell, self.values)
+        raise ValueError(f"expected {self.values[0]} or {self.values[1]} (or a probability), found {cell!r}{hint}")
 
     def decode(self, number: float) -> Value:
         """The value of a number in the array."""
@@ -163,7 +168,7 @@ class Categorical:
         position = position_of(cell, self.values)
         if position is None:
             shown = ", ".join(map(str, self.values[:12])) + (", …" if len(self.values) > 12 else "")
-            raise ValueError(f"expected one of {shown}, found {cell!r}")
+            raise ValueError(f"expected one of {shown}, found {cell!r}{did_you_mean(cell, self.values)}")
         return float(position)
 
     def decode(self, number: float) -> Value:
@@ -232,6 +237,18 @@ Label = Binary | Categorical | Continuous
 KINDS: dict[str, Callable[..., Label]] = {kind.kind: kind for kind in (Binary, Categorical, Continuous)}
 
 
+def check_kinds(kinds: Mapping[str, str], names: Sequence[str], source: str) -> None:
+    """Raise `ValueError` unless kinds are given for labels there are, and exist; the nearest names are shown."""
+    absent = [f"{name!r}{did_you_mean(name, names)}" for name in kinds if name not in names]
+    if absent:
+        raise ValueError(
+            f"{source}: kinds are given for {first_few(absent)}, which is no label; the labels are {', '.join(names)}"
+        )
+    wrong = [f"{name}: {kind!r}{did_you_mean(kind, KINDS)}" for name, kind in kinds.items() if kind not in KINDS]
+    if wrong:
+        raise ValueError(f"{source}: no such kind of label: {first_few(wrong)}; the kinds are {', '.join(KINDS)}")
+
+
 def described(label: Label) -> str:
     """A label's name, kind and first values, for messages.
 
@@ -273,7 +290,12 @@ def infer_label(
             )
     if kind == "continuous":
         if odd:
-            raise ValueError(f"{what} is to be continuous but {len(odd)} of its values are no numbers: {first_few(odd)}")
+            means = "it means" if len(odd) == 1 else "they mean"
+            words = [text for text in observed if repr(text) in odd]
+            remedy = f"; if {means} not observed, pass missing_values={words}" if len(odd) <= MOST_CODES else ""
+            raise ValueError(
+                f"{what} is to be continuous but {len(odd)} of its values are no numbers: {first_few(odd)}{remedy}"
+            )
         return Continuous(name)
     if not odd:
         observed.sort(key=float)

@@ -12,16 +12,29 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
-from difflib import get_close_matches
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
 from ccvae.labels.cells import first_few
-from ccvae.labels.kinds import KINDS, Binary, Categorical, Continuous, Label, described, encode_cells, infer_label
+from ccvae.labels.kinds import (
+    KINDS,
+    Binary,
+    Categorical,
+    Continuous,
+    Label,
+    check_kinds,
+    described,
+    encode_cells,
+    infer_label,
+)
+from ccvae.labels.nearest import did_you_mean
 
 __all__ = ["LabelSpace"]
+
+CLOSE_NAME = 0.75
+"""Least similarity of a label's name that is suggested."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +90,7 @@ class LabelSpace:
     def index(self, name: str) -> int:
         """Position of a label; raises `ValueError` naming those there are."""
         if name not in self.names:
-            near = get_close_matches(name, self.names, 1, cutoff=0.75)
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            hint = did_you_mean(name, self.names, CLOSE_NAME)
             raise ValueError(f"no label {name!r}{hint}; the labels are {', '.join(self.names)}")
         return self.names.index(name)
 
@@ -239,9 +251,7 @@ class LabelSpace:
         if repeated:
             raise ValueError(f"{source}: column names must differ; repeated: {', '.join(repeated)}")
         kinds = dict(kinds or {})
-        unknown = [f"{name}: {kind}" for name, kind in kinds.items() if kind not in KINDS or name not in names]
-        if unknown:
-            raise ValueError(f"{source}: no such column, or kind ({', '.join(KINDS)}): {', '.join(unknown)}")
+        check_kinds(kinds, names, source)
         return cls(
             tuple(
                 infer_label(name, table[column].tolist(), kinds.get(name), source)

@@ -56,7 +56,9 @@ def generate(
     """
     if count is None and isinstance(given, pd.DataFrame):
         count = len(given)
-    if count is None or count < 1:
+    if count is None:
+        raise ValueError("count: give the number of rows, or a DataFrame of conditions, given, with one row for each")
+    if count < 1:
         raise ValueError(f"count: expected at least 1, found {count}")
     noise, uniform = sample_noise(model, count, seed)
     z = with_labels(model, noise, model.draw_labels(uniform), None, noise)
@@ -84,7 +86,7 @@ def intervene(model: LatentModel, images: Any, changes: Conditions, strength: fl
     """
     opened = model.opened(images)
     z = model.encode(opened).loc
-    y = label_rows(model, changes, len(z), "changes")
+    y = label_rows(model, changes, len(z), "changes", opened.read_ids)
     if bool(y.isnan().all()):
         raise ValueError("changes: name at least one label and the value it is to have")
     noise = sample_noise(model, len(z), seed)[0] if strength is None else None

@@ -28,6 +28,7 @@ from ccvae.distributions.positive import SMALLEST_SCALE
 from ccvae.labels import LabelSpace
 from ccvae.model.calibration import Calibration, Threshold, decide, tempered
 from ccvae.model.inference import GrowingRows, evaluating, full
+from ccvae.model.inputs.arrays import as_floats
 from ccvae.model.inputs.format import InputFormat
 from ccvae.model.inputs.reading import Inputs, open_inputs
 from ccvae.model.label_blocks.base import LabelBlocks
@@ -270,11 +271,12 @@ class LatentModel(nn.Module):
     def prepared(self, rows: Tensor) -> Tensor:
         """Rows `(rows, *input_shape)` as floats on the model's device; raises `ValueError` if images leave [0, 1]."""
         image = len(self.input_shape) == 3
-        if rows.dtype == torch.uint8 and image:
-            rows = rows.float() / 255
+        rows = as_floats(rows, self.input_shape) if image else rows
         x = rows.to(self.device, next(self.parameters()).dtype)
         if image and len(x) and not (x.min() >= 0 and x.max() <= 1):
-            raise ValueError(f"inputs: images must lie in [0, 1] (or be uint8), found {x.min():.3g} to {x.max():.3g}")
+            raise ValueError(
+                f"inputs: images must lie in [0, 1], or be whole numbers from 0 to 255, found {x.min():.3g} to {x.max():.3g}"
+            )
         return x
 
     def encode(self, images: Any) -> Normal:

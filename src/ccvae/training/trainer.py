@@ -23,14 +23,31 @@ from ccvae.training.checkpoint_checks import restorable, with_clean_callbacks
 from ccvae.training.checkpoint_files import CheckpointFiles
 from ccvae.training.module import TrainingModule
 
-__all__ = ["build_trainer", "check_machine", "quiet", "run"]
+__all__ = ["build_trainer", "check_machine", "run"]
 
 LONGEST_WAIT = timedelta(minutes=10)
 """Time after which a process stops waiting for others; reading data or writing a checkpoint must not take longer."""
 OWN_CHECKPOINTS = ("fsdp", "deepspeed", "modelparallel")
 """Strategies that read and write checkpoints of a form of their own."""
+LOGGERS = ("lightning.pytorch", "lightning.fabric", "lightning.fabric.utilities.distributed")
+"""Lightning's loggers; it sets the level of each when it is imported."""
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Within, Lightning logs warnings only, not which devices it found, or which other products there are."""
+    loggers = [logging.getLogger(name) for name in LOGGERS]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+@quiet()
 def build_trainer(config: TrainConfig, **settings: Any) -> Trainer:
     """Lightning's trainer for a configuration.
 
@@ -79,6 +96,7 @@ def build_strategy(config: TrainConfig) -> str | DDPStrategy:
     return DDPStrategy(timeout=LONGEST_WAIT, gradient_as_bucket_view=True)
 
 
+@quiet()
 def run(trainer: Trainer, module: TrainingModule, interrupts: StopOnInterrupt, checkpoint: Path | None = None) -> None:
     """Train a module, the one loop of every training in this package.
 
@@ -105,17 +123,3 @@ def run(trainer: Trainer, module: TrainingModule, interrupts: StopOnInterrupt, c
         elif isinstance(trainer.strategy.checkpoint_io, CheckpointFiles):
             trainer.strategy.checkpoint_io.check = partial(restorable, trainer=trainer, module=module)
         trainer.fit(module, module.batches, module.validation, ckpt_path=checkpoint, weights_only=True)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Within, Lightning logs warnings only, not which devices it found."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric.utilities.distributed")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

@@ -72,7 +72,7 @@ def test_attributes_can_be_chosen(root: Path) -> None:
     assert data.input_shape == (3, 16, 20)
     np.testing.assert_array_equal(data.labels, VALUES == 1)
     assert celeba(root, attributes=["Smiling", "Male"]).space.names == ("Smiling", "Male")
-    with pytest.raises(ValueError, match=r"no attribute Smile; it has 5_o_Clock_Shadow"):
+    with pytest.raises(ValueError, match=r"no attribute 'Smile' \(did you mean 'Smiling'\?\); it has 5_o_Clock_Shadow"):
         celeba(root, attributes=["Smile"])
     with pytest.raises(ValueError, match="attributes must be 'paper', 'all' or a list"):
         celeba(root, attributes="some")  # type: ignore[arg-type]

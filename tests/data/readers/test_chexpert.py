@@ -136,7 +136,7 @@ def test_choices_that_make_no_sense(root: Path) -> None:
         chexpert(root, blank="one")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="observations must be 'competition', 'all'"):
         chexpert(root, observations="some")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="no column Oedema; the columns are Path, Sex"):
+    with pytest.raises(ValueError, match=r"no column 'Oedema' \(did you mean 'Edema'\?\); the columns are Path, Sex"):
         chexpert(root, observations=["Oedema"])
     with pytest.raises(FileNotFoundError, match=r"train\.csv"):
         chexpert(root / "train")

@@ -197,3 +197,38 @@ def test_an_unlabelled_split_is_trained_on(name: str) -> None:
 def test_names_that_mean_missing() -> None:
     data = hugging_face(made(), size=16, labels=["animal"], missing_values="bee")
     assert data.space["animal"].values == ("cat", "ant")  # type: ignore[union-attr]
+
+
+def test_streams_are_read_whole() -> None:
+    check(hugging_face(made().to_iterable_dataset(), size=16))
+    parts = datasets.IterableDatasetDict({"train": made(slice(0, 12)).to_iterable_dataset()})
+    assert len(hugging_face(parts, size=16)) == 12
+
+
+def test_columns_with_fields_and_lists_of_numbers() -> None:
+    features = datasets.Features(
+        {
+            "picture": datasets.Image(),
+            "objects": {
+                "category": datasets.List(datasets.ClassLabel(names=["cat", "dog", "bird"])),
+                "box": datasets.List(datasets.Value("float32")),
+            },
+            "seen": datasets.List(datasets.Value("int64")),
+            "filled": datasets.List(datasets.ClassLabel(names=["x", "y"]), length=2),
+            "grid": datasets.Array2D((2, 2), "float32"),
+        }
+    )
+    rows = {
+        "picture": [Image.fromarray(picture) for picture in PICTURES],
+        "objects": [{"category": [0, 1], "box": [0.5]}, {"category": [1], "box": [0.25]}] * 10,
+        "seen": [[0, 1, 1], [1, 0, 1]] * 10,
+        "filled": [[0, -1], [1, 0], [-1, -1], [1, -1]] * 5,
+        "grid": [np.zeros((2, 2))] * 20,
+    }
+    data = hugging_face(datasets.Dataset.from_dict(rows, features=features), size=16)
+    assert data.space.names == ("cat", "seen 1", "seen 2", "x", "y")
+    nan = np.nan
+    np.testing.assert_array_equal(data.labels[:4, 3:], [[1, 0], [1, 1], [nan, nan], [0, 1]])
+    assert any("more than one value a row, left out: objects.box; grid" in note for note in data.notes)
+    with pytest.raises(ValueError, match="no column of labels; those with more than one value a row cannot be: grid"):
+        hugging_face(datasets.Dataset.from_dict(rows, features=features).select_columns(["picture", "grid"]), size=16)

@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
+from torch.utils.data import DataLoader, IterableDataset
 
 from ccvae.cli.main import main
 from ccvae.data import arrays, image_folder, table
@@ -48,6 +50,109 @@ def test_lists_of_findings() -> None:
     nan = np.nan
     expected = [[1, 0, 0], [1, 1, 0], [0, 0, 0], [nan, nan, nan], [0, 1, 0], [1, 0, 1]]
     np.testing.assert_array_equal(data.labels[:6, :3], expected)
+
+
+def test_lists_written_as_text(tmp_path: Path) -> None:
+    lists: list[Any] = ['["a", "b"]', "['a']", "[]", None]
+    data = arrays(np.zeros((60, 2)), pd.DataFrame({"seen": lists * 15, "other": [0, 1] * 30}))
+    assert data.space.names == ("a", "b", "other")
+    np.testing.assert_array_equal(data.labels[:4, :2], [[1, 1], [1, 0], [0, 0], [np.nan, np.nan]])
+    odd = arrays(np.zeros((60, 2)), pd.DataFrame({"seen": ["[a", "b]", "__import__('os')"] * 20}))
+    assert odd.space.names == ("seen",)
+
+
+def test_lists_of_zeros_and_ones_have_a_label_for_each_place() -> None:
+    data = arrays(np.zeros((60, 2)), {"seen": [[0, 1, 1], [1, 0, 0], None] * 20})
+    assert data.space.names == ("seen 1", "seen 2", "seen 3")
+    np.testing.assert_array_equal(data.labels[:3], [[0, 1, 1], [1, 0, 0], [np.nan] * 3])
+    classes = arrays(np.zeros((60, 2)), {"seen": [[0], [1, 2], [2]] * 20})
+    assert classes.space.names == ("0", "1", "2")
+
+
+def test_codes_for_missing_among_findings() -> None:
+    seen = ["cat", "cat | dog", "dog|", "unknown", "cat|unknown", "None"] * 10
+    data = arrays(np.zeros((60, 2)), {"seen": seen}, delimiter="|", missing_values="unknown")
+    assert data.space.names == ("cat", "dog")
+    nan = np.nan
+    np.testing.assert_array_equal(data.labels[:6], [[1, 0], [1, 1], [0, 1], [nan, nan], [1, nan], [nan, nan]])
+    assert any("10 say 'None'" in warning for warning in data.warnings)
+    kept = arrays(np.zeros((60, 2)), {"seen": seen}, delimiter="|", missing_values={"seen": ["unknown"]})
+    assert kept.space.names == ("None", "cat", "dog")
+    cases = arrays(np.zeros((60, 2)), {"seen": ["cat", "Cat|dog", "dog"] * 20}, delimiter="|")
+    assert any("'Cat' and 'cat'" in warning for warning in cases.warnings)
+    with pytest.raises(ValueError, match="delimiter: expected a text that is not empty"):
+        arrays(np.zeros((60, 2)), {"seen": seen}, delimiter="")
+
+
+@pytest.mark.parametrize("written", ["/home/someone/data/im/{}", "https://example.org/im/{}", "C:\\data\\im\\{}", "IM/{}"])
+def test_paths_of_another_machine(folder: Path, written: str) -> None:
+    data = image_folder(folder, pd.DataFrame({"f": [written.format(name) for name in FILES], "y": ["a", "b"] * 45}), size=16)
+    np.testing.assert_array_equal(data.inputs[..., 0], PICTURES)
+
+
+def test_names_whatever_their_case_and_zeros_that_were_lost(folder: Path) -> None:
+    upper = pd.DataFrame({"f": [name.upper() for name in FILES], "y": ["a", "b"] * 45})
+    np.testing.assert_array_equal(image_folder(folder, upper, size=16).inputs[..., 0], PICTURES)
+    numbers = pd.DataFrame({"f": range(90), "y": ["a", "b"] * 45})
+    with pytest.raises(ValueError, match="lost the zeros at their start: read the table with dtype=str"):
+        image_folder(folder, numbers, size=16)
+
+
+def test_tables_that_are_none(folder: Path) -> None:
+    series = pd.Series(["a", "b"] * 45, index=FILES, name="y")
+    assert image_folder(folder, series, size=16).space.names == ("y",)
+    with pytest.raises(ValueError, match=r"expected a table: .* not dict"):
+        image_folder(folder, dict(zip(FILES, ["a", "b"] * 45, strict=True)), size=16)  # type: ignore[arg-type]
+    pd.DataFrame({"f": FILES}).to_csv(folder / "labels.csv")
+    with pytest.raises(ValueError, match=r"Tables in the folder: labels\.csv"):
+        image_folder(folder, size=16)
+
+
+@pytest.mark.parametrize(
+    ("name", "missing"), [("unlabeled", 5), ("Unlabelled_images", 5), ("unsup", 5), ("no label", 5), ("empty", 0), ("none", 0)]
+)
+def test_folders_without_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, missing: int) -> None:
+    monkeypatch.setenv("CCVAE_CACHE", str(tmp_path / "cache"))
+    for kind, count in (("cat", 20), ("dog", 20), (name, 5)):
+        (tmp_path / "pets" / kind).mkdir(parents=True)
+        for number in range(count):
+            Image.fromarray(PICTURES[number]).save(tmp_path / "pets" / kind / f"{number}.png")
+    data = image_folder(tmp_path / "pets", size=16)
+    assert np.isnan(data.labels).sum() == missing
+    if missing:
+        assert any(f"5 images without a class, in {name}" in note for note in data.notes)
+    else:
+        assert any(f"{name!r} looks like a code" in warning for warning in data.warnings)
+
+
+def test_three_rows_for_each_image_are_joined(folder: Path) -> None:
+    rows = pd.DataFrame({"f": FILES * 3, "y": ["a", "b"] * 45 + ["a", "b", "c"] * 30 + ["a"] * 90, "n": np.arange(270) + 0.5})
+    data = image_folder(folder, rows, size=16, repeated="join")
+    assert data.soft["y"][1].tolist() == pytest.approx([1 / 3, 2 / 3, 0])
+    assert data.labels[4, 1] == pytest.approx(94.5)
+
+
+def test_labels_of_a_table_in_memory_that_were_not_named() -> None:
+    labels = pd.DataFrame({"y": [0, 1] * 30, "note": [f"note {row}" for row in range(60)], "site": 1})
+    data = arrays(np.zeros((60, 2)), labels)
+    assert data.space.names == ("y",)
+    assert any("'note'" in note and "'site'" in note for note in data.notes)
+    assert arrays(np.zeros((60, 2)), labels, exclude=["note", "site"]).space.names == ("y",)
+    with pytest.raises(ValueError, match=r"2 columns cannot be labels.*exclude=\['note', 'site'\]"):
+        arrays(np.zeros((60, 2)), labels.to_dict("list"))
+
+
+def test_data_sets_without_a_length_and_loaders() -> None:
+    pairs = [(torch.from_numpy(picture), row % 2) for row, picture in enumerate(PICTURES)]
+
+    class Stream(IterableDataset[Any]):
+        def __iter__(self) -> Any:
+            return iter(pairs)
+
+    for given in (Stream(), DataLoader(pairs, batch_size=7), iter(pairs)):
+        data = arrays(given)
+        np.testing.assert_array_equal(data.inputs[..., 0], PICTURES)
+        np.testing.assert_array_equal(data.labels[:, 0], np.arange(90) % 2)
 
 
 def test_findings_of_tables_keep_other_labels() -> None:

@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -6,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ccvae.model.inputs.columns import Category, InputColumns, Number
+from ccvae.model.inputs.column_kinds import Category, Number
+from ccvae.model.inputs.columns import InputColumns
 
 TABLE = pd.DataFrame(
     {
@@ -20,17 +22,57 @@ TABLE = pd.DataFrame(
 
 def test_numbers_are_standardised_and_categories_spread_out() -> None:
     columns = InputColumns.fit(TABLE, "mean", {"site": "category"})
-    assert columns.features == ("height", "sex=f", "sex=m", "tall", "site=1", "site=2")
+    assert columns.features == ("height", "sex=f", "sex=m", "tall=False", "tall=True", "site=1", "site=2")
     heights = np.array([1.5, 1.7, 1.9])
     scaled = (heights - heights.mean()) / heights.std()
-    tall = (np.array([0, 1, 1]) - 2 / 3) / np.std([0, 1, 1])
     expected = [
-        [scaled[0], 1, 0, tall[0], 1, 0],
-        [scaled[1], 0, 1, tall[1], 0, 1],
-        [0, 1, 0, 0, 0, 1],
-        [scaled[2], 2 / 3, 1 / 3, tall[2], 0, 1],
+        [scaled[0], 1, 0, 1, 0, 1, 0],
+        [scaled[1], 0, 1, 0, 1, 0, 1],
+        [0, 1, 0, 1 / 3, 2 / 3, 0, 1],
+        [scaled[2], 2 / 3, 1 / 3, 0, 1, 0, 1],
     ]
     np.testing.assert_allclose(columns.encode(TABLE), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [True, False, True],
+        ["True", "False", "True"],
+        ["true", "FALSE", " True "],
+        pd.array([True, False, True], dtype="boolean"),
+        np.array([True, False, True]),
+        [1, 0, 1],
+        ["1", "0", "1.0"],
+    ],
+)
+def test_true_and_false_are_read_as_values_and_as_text_and_given_back(cells: Any) -> None:
+    for trained in ([True, False, True], ["True", "False", "True"], ["true", "false", "true"]):
+        columns = InputColumns.fit(pd.DataFrame({"smoker": trained}))
+        vectors = columns.encode(pd.DataFrame({"smoker": cells}))
+        np.testing.assert_array_equal(vectors, [[0, 1], [1, 0], [0, 1]])
+        assert columns.decode(vectors)["smoker"].tolist() == [True, False, True]
+        assert InputColumns.from_entries(json.loads(columns.to_json())) == columns
+
+
+def test_categories_are_found_whatever_their_case_and_near_ones_are_named() -> None:
+    columns = InputColumns.fit(pd.DataFrame({"size": ["small", "large", "small"]}))
+    np.testing.assert_array_equal(columns.encode(pd.DataFrame({"size": ["Small", "LARGE "]})), [[0, 1], [1, 0]])
+    with pytest.raises(ValueError, match=r"found 'smal' \(did you mean 'small'\?\)"):
+        columns.encode(pd.DataFrame({"size": ["smal"]}))
+    with pytest.raises(ValueError, match=r"no input column size \(did you mean 'Size'\?\)"):
+        columns.encode(pd.DataFrame({"Size": ["small"]}))
+    with pytest.raises(ValueError, match="column names must differ; repeated: size"):
+        columns.encode(pd.DataFrame([["small", "large"]], columns=["size", "size"]))
+    upper = InputColumns.fit(pd.DataFrame({"size": ["s", "S", "m"]}))
+    with pytest.raises(ValueError, match="expected one of S, m, s"):
+        upper.encode(pd.DataFrame({"size": ["M ", "L"]}))
+
+
+def test_numbers_with_commas_are_told_how_to_be_written() -> None:
+    columns = InputColumns.fit(pd.DataFrame({"income": [1000.0, 2000.0]}))
+    with pytest.raises(ValueError, match="found '1,000', with a thousands separator; write them without separators"):
+        columns.encode(pd.DataFrame({"income": ["1,000"]}))
 
 
 def test_statistics_come_from_the_rows_of_training_and_categories_from_all() -> None:

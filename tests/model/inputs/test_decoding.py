@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ccvae.model.inputs.decoding import Framing, decode
+from ccvae.model.inputs.decoding import Fit, Framing, decode, pixels_of
 
 
 def noise(height: int, width: int, channels: int = 3, seed: int = 0) -> np.ndarray:
@@ -99,12 +99,21 @@ def test_an_animation_gives_its_first_picture(tmp_path: Path) -> None:
         np.testing.assert_array_equal(decode(path, Framing(8, 8), 3), np.broadcast_to([255, 0, 0], (8, 8, 3)))
 
 
-def test_large_jpeg_files_shrink_while_they_are_decoded_without_harm(tmp_path: Path) -> None:
-    y, x = np.indices((600, 800)) / 100
-    smooth = np.stack([np.sin(x) * 100 + 128, np.cos(y) * 100 + 128, np.sin(x + y) * 100 + 128], axis=2).astype(np.uint8)
-    path = saved(tmp_path / "large.jpg", smooth, quality=95)
-    exact = np.asarray(Image.open(path).resize((64, 64), Image.Resampling.BILINEAR)).astype(int)
-    assert np.abs(decode(path, Framing(64, 64), 3) - exact).max() < 8
+@pytest.mark.parametrize("fit", ["stretch", "crop", "pad"])
+def test_large_jpeg_files_become_the_same_pixels_as_the_same_images_in_memory(tmp_path: Path, fit: Fit) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    path = saved(tmp_path / "large.jpg", noise, quality=90)
+    with Image.open(path) as image:
+        image.load()
+        np.testing.assert_array_equal(pixels_of(image, Framing(32, 32, fit), 3), decode(path, Framing(32, 32, fit), 3))
+        np.testing.assert_array_equal(pixels_of(image.copy(), Framing(32, 32, fit), 1), decode(path, Framing(32, 32, fit), 1))
+
+
+def test_grey_with_premultiplied_alpha_is_read(tmp_path: Path) -> None:
+    clear = Image.fromarray(np.array([[[100, 255], [7, 0]]], dtype=np.uint8), "LA")
+    expected = pixels_of(clear, Framing(1, 2), 1)
+    np.testing.assert_array_equal(pixels_of(clear.convert("La"), Framing(1, 2), 1), expected)
+    np.testing.assert_array_equal(expected[0, :, 0], [100, 255])
 
 
 def test_levels_without_a_known_range_are_refused(tmp_path: Path) -> None:

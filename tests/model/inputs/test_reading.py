@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import ccvae
 from ccvae.data import arrays, image_folder, table
@@ -188,7 +188,7 @@ def test_files_folders_and_pil_images_are_framed_as_in_training(painter: tuple[c
         with Image.open(files[position]) as image:
             np.testing.assert_allclose(model.predict_proba(image), expected[[position]], atol=1e-6)
             image.load()
-            np.testing.assert_allclose(model.predict_proba(image), expected[[position]], atol=2e-2)
+            np.testing.assert_array_equal(model.inputs(image), model.inputs(files[position]), files[position].name)
     with contextlib.ExitStack() as stack:
         opened = [stack.enter_context(Image.open(file)) for file in files]
         np.testing.assert_allclose(model.predict_proba(opened), expected, atol=1e-6)
@@ -245,3 +245,90 @@ def test_broken_files(painter: tuple[ccvae.CCVAE, Any], pictures: Path, tmp_path
         model.predict_proba("photo.png")
     with pytest.raises(ValueError, match="the model takes images, found a table"):
         model.predict_proba(ROWS)
+
+
+def test_paths_and_images_however_they_are_kept(painter: tuple[ccvae.CCVAE, Any], pictures: Path) -> None:
+    model, data = painter
+    expected = model.predict_proba(data.tensor()).to_numpy()
+    files = [str(pictures / name) for name in data.ids]
+    names = [f"p{number}" for number in range(len(files))]
+
+    class Stream(IterableDataset[Any]):
+        def __iter__(self) -> Any:
+            return ((row, 0) for row in data.tensor())
+
+    for given, ids in (
+        ((file for file in files), files),
+        (map(Path, files), files),
+        (iter(files), files),
+        (set(files), files),
+        (np.array(files), files),
+        (np.array(files, dtype=object), files),
+        (pd.Index(files), files),
+        (pd.Series(files, index=names), names),
+        (dict(zip(names, files, strict=True)), names),
+        ([Path(file).read_bytes() for file in files], None),
+        ((pixels_of_file(file) for file in files), None),
+        ({name: pixels_of_file(file) for name, file in zip(names, files, strict=True)}, names),
+        ([{"image": pixels_of_file(file), "y": 0} for file in files], None),
+        ([(pixels_of_file(file), 0) for file in files], None),
+        (Stream(), None),
+        (DataLoader(Stream(), batch_size=5), None),
+        (DataLoader([{"image": row, "y": 0} for row in data.tensor()], batch_size=5), None),
+        (data.inputs.astype(int), None),
+    ):
+        found = model.predict_proba(given)
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+        assert ids is None or found.index.tolist() == ids
+    with Path(files[0]).open("rb") as file:
+        np.testing.assert_allclose(model.predict_proba(file), expected[[0]], atol=1e-6)
+
+
+def pixels_of_file(file: str) -> Image.Image:
+    """An image that is in memory."""
+    with Image.open(file) as image:
+        image.load()
+        return image.copy()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (np.full((2, 3, 16, 20), 300), "whole numbers of images must lie in 0 to 255, found 300 to 300"),
+        (np.full((2, 3, 16, 20), 200.0), r"must lie in \[0, 1\], or be whole numbers from 0 to 255"),
+        (np.zeros((2, 99, 70, 3)), "images of other sizes are framed as in training if you give files or PIL images"),
+        ([{"image": None}], "item 0: expected an image, a path, or an array of numbers, found NoneType"),
+        (iter([]), "there are none"),
+        (b"no image", "item 0: not an image"),
+    ],
+)
+def test_images_that_cannot_be_read(painter: tuple[ccvae.CCVAE, Any], given: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        painter[0].predict_proba(given)
+
+
+def test_rows_of_a_table_in_other_forms(trained: tuple[ccvae.CCVAE, Any, Path]) -> None:
+    model, _, _ = trained
+    expected = model.predict_proba(ROWS).to_numpy()
+    np.testing.assert_allclose(model.predict_proba(ROWS.to_dict("records")), expected, atol=1e-6)
+    np.testing.assert_allclose(model.predict_proba(ROWS.to_dict("list")), expected, atol=1e-6)
+    np.testing.assert_allclose(model.predict_proba(ROWS.astype(str)), expected, atol=1e-6)
+    np.testing.assert_allclose(model.predict_proba(ROWS.astype({"color": "category", "x": "Int64"})), expected, atol=1e-6)
+    with pytest.raises(ValueError, match=r"not files; give a table, such as pandas\.read_csv"):
+        model.predict_proba("new.csv")
+
+
+def test_conditions_belong_to_rows_by_name(trained: tuple[ccvae.CCVAE, Any, Path]) -> None:
+    model, _, _ = trained
+    rows = ROWS.iloc[:2].set_axis(["p", "q"])
+    expected = model.intervene(rows, pd.DataFrame({"y": ["a", "b"]}))
+    turned = pd.DataFrame({"y": ["b", "a"]}, index=["q", "p"])
+    pd.testing.assert_frame_equal(model.intervene(rows, turned), expected)
+    with pytest.raises(ValueError, match="the index of the conditions has other names than the inputs: q; r"):
+        model.intervene(rows, turned.set_axis(["q", "r"]))
+    pd.testing.assert_frame_equal(model.intervene(rows, pd.Series({"y": "a"})), model.intervene(rows, {"y": "a"}))
+    pd.testing.assert_frame_equal(model.intervene(rows, pd.Series(["a", "b"], name="y")), expected)
+    with pytest.raises(ValueError, match="label 'y' has several values; for conditions row by row, give a pandas DataFrame"):
+        model.intervene(rows, {"y": ["a", "b"]})
+    with pytest.raises(ValueError, match="count: give the number of rows, or a DataFrame of conditions"):
+        model.generate(given={"y": "a"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
@@ -54,11 +55,17 @@ class Finder:
 
     def __init__(self, files: Sequence[str], folder: Path) -> None:
         self.files = frozenset(files)
-        self.prefixes = (f"{folder.resolve().as_posix()}/", f"{folder.as_posix()}/", f"{folder.resolve().name}/", "./")
+        self.prefixes: tuple[str, ...] = (
+            f"{folder.resolve().as_posix()}/",
+            f"{folder.as_posix()}/",
+            f"{folder.resolve().name}/",
+            "./",
+        )
         self.named: dict[str, list[str]] = {}
         for file in files:
             path = PurePosixPath(file)
-            for key in {str(path.with_suffix("")), path.name, path.stem}:
+            exact = {str(path.with_suffix("")), path.name, path.stem}
+            for key in exact | {each.lower() for each in (*exact, file)}:
                 self.named.setdefault(key, []).append(file)
 
     def matches(self, cell: object) -> list[str]:
@@ -66,16 +73,26 @@ class Finder:
         text = text_of(cell).replace("\\", "/")
         if text in self.files:
             return [text]
-        if text in self.named:
-            return self.named[text]
+        found = self.named.get(text) or self.named.get(text.lower())
+        if found:
+            return found
         inner = next((text.removeprefix(prefix) for prefix in self.prefixes if text.startswith(prefix)), None)
         return [] if inner is None else self.matches(inner)
+
+    def pass_over_common_folders(self, cells: Sequence[object]) -> None:
+        """Ignore the folders that all cells begin with, where they were written on another machine, or are addresses."""
+        paths = [text_of(cell).replace("\\", "/") for cell in cells if not is_missing(cell)]
+        folders = [path.split("/")[:-1] for path in paths]
+        same = list(takewhile(lambda parts: len(set(parts)) == 1, zip(*folders, strict=False)))
+        common = "/".join(parts[0] for parts in same)
+        if common and len(paths) > 1:
+            self.prefixes = (*self.prefixes, f"{common}/")
 
     def files_named(self, cells: pd.Series) -> set[str]:
         """Files that cells name, one for each cell."""
         return {file for cell in cells.tolist() for file in self.matches(cell)[:1]}
 
-    def id_column(self, table: pd.DataFrame, source: str, absent: Absent = "error") -> str:
+    def id_column(self, table: pd.DataFrame, source: str, absent: Absent = "error", repeated: Repeated = "error") -> str:
         """The column of a table that names most of the files, the first of those.
 
         Raises:
@@ -83,6 +100,11 @@ class Finder:
         """
         found = {column: len(self.files_named(table[column])) for column in table.columns}
         best = max(found, key=found.__getitem__)
+        if not found[best]:
+            for column in table.columns:
+                self.pass_over_common_folders(table[column].tolist())
+            found = {column: len(self.files_named(table[column])) for column in table.columns}
+            best = max(found, key=found.__getitem__)
         lost = [str(column) for column in table.columns if PurePosixPath(str(column)).suffix.lower() in IMAGE_SUFFIXES]
         if not lost and self.matches(best) and not {*self.matches(best)} & {*self.files_named(table[best])}:
             lost = [str(best)]
@@ -91,7 +113,8 @@ class Finder:
                 f"{source}: the first line, with {lost[0]!r}, looks like a row; add a line above it that names the columns, "
                 f"such as image,label"
             )
-        if found[best] < (1 if absent == "ignore" else LEAST_FRACTION_OF_IDS * len(table)):
+        rows = found[best] if repeated == "error" else sum(bool(self.matches(cell)) for cell in table[best].tolist())
+        if rows < (1 if absent == "ignore" else LEAST_FRACTION_OF_IDS * len(table)):
             several = len({text_of(cell) for cell in table[best].tolist()}) < LEAST_FRACTION_OF_IDS * len(table)
             raise ValueError(
                 f"{source}: no column names the images; the nearest, {best!r}, names {found[best]} of {len(self.files)} in "
@@ -101,6 +124,16 @@ class Finder:
                 + (", or join rows of one image with repeated='join'" if several and found[best] else "")
             )
         return str(best)
+
+    def lost_zeros(self, cells: Sequence[object]) -> str:
+        """What is said where ids lost the zeros at their start, as they do when a table is read as numbers; or nothing."""
+        stems = {PurePosixPath(file).stem for file in self.files}
+        widths = {len(stem) for stem in stems if stem.isdigit()}
+        texts = [text_of(cell) for cell in cells if not self.matches(cell)]
+        lost = [text for text in texts if text.isdigit() and any(text.zfill(width) in stems for width in widths)]
+        if not lost:
+            return ""
+        return "; they seem to have lost the zeros at their start: read the table with dtype=str, or pass its path"
 
     def listed(
         self, table: pd.DataFrame, column: str, source: str, absent: Absent = "error", repeated: Repeated = "error"
@@ -145,7 +178,8 @@ class Finder:
             ),
         ):
             if offenders:
-                raise ValueError(f"{source}, column {column!r}: {what}: {first_few(offenders)}{remedy}")
+                zeros = self.lost_zeros(table[column].tolist()) if offenders is missing else ""
+                raise ValueError(f"{source}, column {column!r}: {what}: {first_few(offenders)}{zeros or remedy}")
         if not rows:
             raise ValueError(f"{source}, column {column!r}: not one of {len(missing)} listed images exists")
         notes = [f"{len(rows_of)} images listed by column {column!r} of {source}"]

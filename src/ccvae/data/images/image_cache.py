@@ -27,7 +27,7 @@ from ccvae.storage.links import check_inside
 
 __all__ = ["decoded", "decoded_files"]
 
-FORMAT = 2  # of the cache; to be raised whenever the same file would give other pixels
+FORMAT = 3  # of the cache; to be raised whenever the same file would give other pixels
 BATCH = 1024
 
 Result = TypeVar("Result")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from torch.utils.data import DataLoader
 
 from ccvae.data.assembly import assemble
 from ccvae.data.dataset import Dataset
@@ -18,7 +19,8 @@ from ccvae.data.splits import split_rows
 from ccvae.data.stratification import memberships
 from ccvae.labels import LabelSpace
 from ccvae.labels.cells import first_few
-from ccvae.model.inputs.columns import InputColumns, Number
+from ccvae.model.inputs.column_kinds import Number
+from ccvae.model.inputs.columns import InputColumns
 
 __all__ = ["arrays"]
 
@@ -30,6 +32,7 @@ def arrays(
     labels: Any = None,
     *,
     label_names: Sequence[str] | None = None,
+    exclude: Sequence[str] = (),
     ids: Sequence[Any] | None = None,
     kinds: Mapping[str, str] | None = None,
     space: LabelSpace | None = None,
@@ -49,10 +52,12 @@ def arrays(
     Args:
         inputs: images `(rows, height, width)`, `(rows, height, width, channels)` or `(rows, channels, height, width)`, as whole
             numbers from 0 to 255 or floats from 0 to 1 (kept with 8 bits); vectors `(rows, features)`, taken as they are;
-            or anything with a length whose items are such inputs, or pairs of input and label, such as a torch data set.
+            or a list, torch data set or data loader of such inputs, or of pairs of input and label.
         labels: a pandas table, or columns by name; or an array `(rows,)` or `(rows, labels)`. NaN and None mean *not observed*.
             Not needed where the items of `inputs` are pairs.
         label_names: names of the labels, where `labels` has none; "label", or "label 1", "label 2", …, if not given.
+        exclude: columns of a pandas table that are no labels. Those of free text, or with one value throughout, are left out
+            with a note.
         ids: texts that name the rows; their numbers if not given.
         kinds: "binary", "categorical" or "continuous" by label, for those not to be guessed (see `LabelSpace.infer`).
         space: labels that are known, such as a trained model's; nothing is guessed or fitted then. Of a table, only its
@@ -88,8 +93,10 @@ def arrays(
         raise ValueError(f"{len(pixels)} inputs, but {len(table)} rows of labels; the counts must agree")
     if len(pixels) < 2:
         raise ValueError(f"{len(pixels)} rows are too few to learn from")
-    chosen = choose_columns(table, None if space is None else space.names, (), "labels", delimiter=delimiter)
-    parsed = parse_labels(chosen.table, "labels", kinds=kinds, space=space, missing_values=missing_values)
+    wanted = None if space is None else space.names
+    chosen = choose_columns(table, wanted, (), "labels", delimiter=delimiter, exclude=exclude, missing_values=missing_values)
+    named = label_names is not None or not isinstance(labels, pd.DataFrame)
+    parsed = parse_labels(chosen.table, "labels", kinds=kinds, space=space, exact=chosen.exact, drop_unusable=not named)
     grouped = None if groups is None else np.array([str(group) for group in groups])
     if splits is None:
         parts = split_rows(len(pixels), validation, test, seed, grouped, memberships(parsed.array, parsed.space))
@@ -109,15 +116,13 @@ def arrays(
         groups=grouped,
         columns=columns,
         notes=chosen.notes,
+        warnings=chosen.warnings,
     )
 
 
 def collected(items: Any, labels: Any) -> tuple[np.ndarray, Any]:
     """Inputs and labels of a sequence of items."""
-    try:
-        drawn = [items[row] for row in range(len(items))]
-    except (TypeError, KeyError):
-        raise ValueError(f"inputs must be an array, tensor or table, or have a length and items, not {type(items)}") from None
+    drawn = items_of(items)
     if drawn and isinstance(drawn[0], tuple | list) and len(drawn[0]) == 2 and labels is None:
         found = [label for _, label in drawn]
         drawn = [item for item, _ in drawn]
@@ -127,6 +132,28 @@ def collected(items: Any, labels: Any) -> tuple[np.ndarray, Any]:
     if len(shapes) != 1:
         raise ValueError(f"inputs must all have one shape, found {first_few([str(shape) for shape in shapes])}")
     return np.stack(inputs), labels
+
+
+def items_of(items: Any) -> list[Any]:
+    """Items of a sequence or torch data set, with a length or without one, or rows of a data loader's batches."""
+    if isinstance(items, DataLoader):
+        return [row for batch in items for row in rows_of(batch)]
+    if isinstance(items, str | bytes | Mapping) or items is None:
+        raise ValueError(f"inputs must be an array, tensor, table or data set, not {type(items).__name__}")
+    if hasattr(items, "__len__") and hasattr(items, "__getitem__"):
+        drawn = [items[row] for row in range(len(items))]
+    elif hasattr(items, "__iter__"):
+        drawn = list(items)
+    else:
+        raise ValueError(f"inputs must be an array, tensor, table or data set, not {type(items).__name__}")
+    if drawn and isinstance(drawn[0], Mapping):
+        raise ValueError("inputs: items are mappings; for a data set of Hugging Face see ccvae.data.hugging_face")
+    return drawn
+
+
+def rows_of(batch: Any) -> list[Any]:
+    """Rows of a batch: inputs, or pairs of input and label."""
+    return list(zip(*batch, strict=True)) if isinstance(batch, tuple | list) else list(batch)
 
 
 def plain(label: Any) -> Any:

@@ -21,6 +21,7 @@ from ccvae.data.splits import SPLITS
 from ccvae.data.tables.files import read_table, text_of_file
 from ccvae.labels import Binary
 from ccvae.labels.cells import first_few
+from ccvae.labels.nearest import did_you_mean
 from ccvae.model.inputs.decoding import Framing
 from ccvae.storage.links import check_inside
 
@@ -38,6 +39,8 @@ IMAGE_FOLDERS = (
     "img_align_celeba/img_align_celeba",
     "Img/img_align_celeba",
     "Img/img_align_celeba/img_align_celeba",
+    "img_align_celeba_png",
+    "Img/img_align_celeba_png",
 )
 ATTRIBUTE_FILES = ("list_attr_celeba.txt", "Anno/list_attr_celeba.txt", "list_attr_celeba.csv")
 PARTITION_FILES = ("list_eval_partition.txt", "Eval/list_eval_partition.txt", "list_eval_partition.csv")
@@ -86,6 +89,8 @@ def celeba(
     if partition.index.tolist() != files:
         raise ValueError(f"{source} and {partition_source} do not list the same images in the same order")
     found = {path.name for path in images.iterdir()}
+    if found.isdisjoint(files) and f"{files[0].partition('.')[0]}.png" in found:  # the published PNGs are listed as JPEGs
+        files = [f"{file.partition('.')[0]}.png" for file in files]
     present, notes = present_rows([file in found for file in files], files, source, images, absent)
     files = [files[row] for row in present.tolist()]
     splits = official_splits(partition["partition"].iloc[present], partition_source)
@@ -184,7 +189,10 @@ def attribute_names(attributes: str | Sequence[str], table: pd.DataFrame, source
         attributes = PAPER_ATTRIBUTES if attributes == "paper" else known
     absent = [attribute for attribute in attributes if attribute not in known]
     if absent:
-        raise ValueError(f"{source} has no attribute {first_few(absent)}; it has {', '.join(known)}")
+        shown = first_few([f"{name!r}{did_you_mean(name, known)}" for name in absent])
+        raise ValueError(
+            f"{source} has no attribute {shown}; it has {', '.join(known)}. Choose with attributes='all', or a list of names"
+        )
     for attribute in attributes:
         wrong = table[attribute][~table[attribute].isin(["1", "-1"])]
         if len(wrong):

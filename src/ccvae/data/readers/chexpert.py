@@ -21,6 +21,7 @@ from ccvae.data.splits import split_rows
 from ccvae.data.tables.files import read_table
 from ccvae.labels import Binary
 from ccvae.labels.cells import first_few
+from ccvae.labels.nearest import did_you_mean
 from ccvae.model.inputs.decoding import Fit, Framing
 from ccvae.storage.links import check_inside
 
@@ -155,7 +156,8 @@ def observation_names(observations: str | Sequence[str], table: pd.DataFrame) ->
         observations = COMPETITION if observations == "competition" else OBSERVATIONS
     absent = [name for name in observations if name not in table.columns]
     if absent:
-        raise ValueError(f"no column {first_few(absent)}; the columns are {', '.join(map(str, table.columns))}")
+        shown = first_few([f"{name!r}{did_you_mean(name, table.columns)}" for name in absent])
+        raise ValueError(f"no column {shown}; the columns are {', '.join(map(str, table.columns))}")
     return tuple(observations)
 
 

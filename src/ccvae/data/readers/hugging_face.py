@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -31,6 +32,8 @@ from ccvae.storage.links import check_inside
 __all__ = ["hugging_face"]
 
 SPLIT_COLUMN = "split of the data set"
+LISTED = ("string", "large_string", "int", "uint", "bool")
+"""Types of the values of lists that can be findings."""
 
 
 @recorded
@@ -63,9 +66,9 @@ def hugging_face(
     (see `ccvae.data.table`). A transform or format of the data set is ignored: columns are read as they are stored.
 
     Args:
-        source: a `datasets.Dataset` or `DatasetDict`; a folder that `save_to_disk` wrote, or that contains Parquet files, or
-            images as `imagefolder` has them; a Parquet file; or a name on the hub. Of a local folder, only
-            these files are read: no URL, script or other format that it names.
+        source: a `datasets.Dataset` or `DatasetDict`, or a stream (`IterableDataset`), all of which is read; a folder that
+            `save_to_disk` wrote, or that contains Parquet files, or images as `imagefolder` has them; a Parquet file; or a
+            name on the hub. Of a local folder, only these files are read: no URL, script or other format that it names.
         labels: label columns; if not given, all others. A column of lists of classes or texts becomes one binary label for
             each. Free text and constant columns are left out with a note, where labels are not named.
         exclude: columns that are no labels.
@@ -111,7 +114,7 @@ def hugging_face(
         if unlabelled:
             content = content.astype(dict.fromkeys(named, object))
             content.loc[hidden, named] = None
-        return table(
+        data = table(
             content.rename_axis(None),
             named,
             exclude=exclude,
@@ -127,19 +130,28 @@ def hugging_face(
             seed=seed,
             name=shown,
         )
+        return replace(data, notes=(*notes, *data.notes))
     wanted = list(space.names) if space and labels is None else labels
     if unlabelled:
         others = (group_column, split_column)
         content = content.astype({column: object for column in content.columns if column not in others})
         content.loc[hidden, [column for column in content.columns if column not in others]] = None
-    chosen = choose_columns(content, wanted, (group_column, split_column), shown, delimiter=delimiter, exclude=exclude)
+    chosen = choose_columns(
+        content,
+        wanted,
+        (group_column, split_column),
+        shown,
+        delimiter=delimiter,
+        exclude=exclude,
+        missing_values=missing_values,
+    )
     parsed = parse_labels(
         chosen.table,
         shown,
         kinds=kinds,
         known=named_classes(chosen.table, whole.features, kinds or {}, missing_values, shown),
         space=space,
-        missing_values=missing_values,
+        exact=chosen.exact,
         drop_unusable=wanted is None,
     )
     groups = groups_from(content, group_column, shown)
@@ -157,6 +169,7 @@ def hugging_face(
         seed=seed,
         groups=groups,
         notes=(*notes, *chosen.notes),
+        warnings=chosen.warnings,
     )
 
 
@@ -168,10 +181,16 @@ def parts_of(source: Any, configuration: str | None) -> dict[str, Any]:
         raise ValueError("this takes Hugging Face's datasets: pip install 'ccvae[datasets]'") from None
     if isinstance(source, str | Path):
         source = loaded(source, configuration)
+    if isinstance(source, datasets.IterableDataset):
+        source = gathered(source)
     if isinstance(source, datasets.Dataset):
         return {"train": source.with_format(None)}
+    if isinstance(source, datasets.IterableDatasetDict):
+        source = datasets.DatasetDict({split: gathered(part) for split, part in source.items()})
     if not isinstance(source, datasets.DatasetDict):
-        raise ValueError(f"expected a datasets.Dataset, a DatasetDict, a path or a name on the hub, not {type(source)}")
+        raise ValueError(
+            f"expected a datasets.Dataset, a DatasetDict, a path or a name on the hub, not {type(source).__name__}"
+        )
     known = {spelling for spellings in SPLIT_NAMES.values() for spelling in spellings}
     others = [str(split) for split in source if str(split).lower() not in known and not is_unlabelled(str(split))]
     if others and len(source) > 1:
@@ -181,6 +200,23 @@ def parts_of(source: Any, configuration: str | None) -> dict[str, Any]:
         )
     # a transform would replace columns and decode every image; here columns are read as they are stored
     return {str(split): part.with_format(None) for split, part in source.items() if len(part)}
+
+
+def gathered(stream: Any) -> Any:
+    """All rows of a stream, an `IterableDataset`, in memory; images stay encoded."""
+    import datasets
+
+    stream = stream.with_format(None)
+    if stream.features is None:
+        return datasets.Dataset.from_list(list(stream))
+    features = stream.features
+    images = [column for column, feature in features.items() if isinstance(feature, datasets.Image)]
+    for column in images:
+        stream = stream.cast_column(column, datasets.Image(decode=False))
+    whole = datasets.Dataset.from_list(list(stream), features=stream.features)
+    for column in images:
+        whole = whole.cast_column(column, features[column])
+    return whole
 
 
 def loaded(source: str | Path, configuration: str | None) -> Any:
@@ -223,22 +259,35 @@ def table_of(whole: Any, image_column: str | None) -> tuple[pd.DataFrame, list[s
             f"column {image_column!r} does not exist, or is not of the type Image; columns: {', '.join(whole.features)}"
         )
     images = [column for column, feature in whole.features.items() if isinstance(feature, datasets.Image)]
-    content: pd.DataFrame = whole.remove_columns(images).to_pandas()
+    whole = whole.remove_columns(images).flatten()  # a column with several fields becomes a column for each
+    arrow = whole.with_format("arrow")[:]
+    content: pd.DataFrame = arrow.to_pandas()
     nested = []
     for column, feature in whole.features.items():
-        if column in images:
-            continue
+        within = getattr(feature, "feature", None)
         if isinstance(feature, datasets.ClassLabel):
-            names = [named(feature, number) for number in whole[column]]
+            names = [named(feature, number) for number in arrow[column].to_pylist()]
             content[column] = pd.Series(names, dtype=object)
-        elif isinstance(within := getattr(feature, "feature", None), datasets.ClassLabel):
-            lists = [None if numbers is None else [named(within, number) for number in numbers] for numbers in whole[column]]
+        elif isinstance(within, datasets.ClassLabel):
+            lists = [named_list(within, numbers) for numbers in arrow[column].to_pylist()]
             content[column] = pd.Series(lists, dtype=object)
-        elif getattr(within, "dtype", None) not in ("string", "large_string") and content[column].map(is_nested).any():
+        elif not str(getattr(within, "dtype", "")).startswith(LISTED) and any(map(is_nested, content[column].tolist())):
             nested.append(str(column))
     content.index = pd.RangeIndex(len(whole), name="row")
     notes = [f"columns with more than one value a row, left out: {first_few(nested)}"] if nested else []
+    if len(nested) == len(content.columns):
+        raise ValueError(
+            f"the data set has no column of labels; those with more than one value a row cannot be: {', '.join(nested)}"
+        )
     return content.drop(columns=nested), notes
+
+
+def named_list(feature: Any, numbers: Sequence[int | None] | None) -> list[str] | None:
+    """Names of a list of classes, without the numbers -1 that fill it up; None if it has nothing else."""
+    if numbers is None:
+        return None
+    names = [name for number in numbers if (name := named(feature, number)) is not None]
+    return names if names or not len(numbers) else None
 
 
 def is_nested(cell: Any) -> bool:

@@ -20,7 +20,7 @@ from ccvae.data.origin import recorded
 from ccvae.data.parsing import choose_columns, parse_labels
 from ccvae.data.splits import SPLIT_NAMES, groups_from, splits_from
 from ccvae.data.stratification import memberships
-from ccvae.data.tables.files import TableSource, read_table
+from ccvae.data.tables.files import TABLE_SUFFIXES, TableSource, read_table
 from ccvae.labels import LabelSpace
 from ccvae.labels.cells import first_few, text_of
 from ccvae.model.inputs.decoding import Fit, Framing
@@ -117,10 +117,12 @@ def image_folder(
     else:
         table, source = read_table(csv)
     finder = Finder(files, folder)
-    id_column = id_column or finder.id_column(table, source, absent)
+    id_column = id_column or finder.id_column(table, source, absent, repeated)
     wanted = list(space.names) if space and labels is None else labels
     reserved = (id_column, group_column, split_column)
-    chosen = choose_columns(table, wanted, reserved, source, delimiter=delimiter, exclude=exclude)
+    chosen = choose_columns(
+        table, wanted, reserved, source, delimiter=delimiter, exclude=exclude, missing_values=missing_values
+    )
     listed = finder.listed(table, id_column, source, absent, repeated)
     table, cells = table.iloc[listed.rows], chosen.table.iloc[listed.rows]
     parsed = parse_labels(
@@ -128,7 +130,7 @@ def image_folder(
         source,
         kinds=kinds,
         space=space,
-        missing_values=missing_values,
+        exact=chosen.exact,
         drop_unusable=wanted is None,
     )
     parsed = parsed.joined(np.array(listed.owner))
@@ -166,6 +168,7 @@ def image_folder(
         seed=seed,
         groups=groups,
         notes=(*chosen.notes, *listed.notes, *notes),
+        warnings=chosen.warnings,
     )
 
 
@@ -175,7 +178,7 @@ def table_of_folders(files: Sequence[str], folder: Path) -> tuple[pd.DataFrame, 
     Raises:
         ValueError: there are no folders, or only one class.
     """
-    paths = [PurePosixPath(file).parts[:-1] for file in files]
+    paths = folders = [PurePosixPath(file).parts[:-1] for file in files]
     spelled = {spelling: split for split, spellings in SPLIT_NAMES.items() for spelling in spellings}
     columns: dict[str, list[str | None]] = {FILE: list(files)}
     if all(parts and (parts[0].lower() in spelled or is_unlabelled(parts[0])) for parts in paths):
@@ -186,12 +189,18 @@ def table_of_folders(files: Sequence[str], folder: Path) -> tuple[pd.DataFrame, 
     found = sorted({each for each in columns[CLASS] if each is not None})
     if len(found) < 2:
         what = f"only one folder, {found[0]!r}" if found else "none"
+        tables = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in TABLE_SUFFIXES)
         raise ValueError(
             f"{folder}: a folder of images needs a table of labels; name it with --data.csv (csv in Python), or sort the "
             f"images into one folder for each class: there is {what}"
+            + (f". Tables in the folder: {first_few(tables)}" if tables else "")
         )
     without = sum(each is None for each in columns[CLASS])
-    note = f"classes from folders: {first_few(found)}" + (f"; {without} images without a class" if without else "")
+    pairs = zip(folders, columns[CLASS], strict=True)
+    others = sorted({"/".join(parts) or "none of them" for parts, each in pairs if each is None})
+    note = f"classes from folders: {first_few(found)}" + (
+        f"; {without} images without a class, in {first_few(others)}" if without else ""
+    )
     return pd.DataFrame(columns, dtype=object).rename_axis("row"), f"folders of {folder.name}", (note,)
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from ccvae.data.assembly import assemble
 from ccvae.data.dataset import Dataset
 from ccvae.data.findings import Delimiter
-from ccvae.data.missing_values import MissingValues
+from ccvae.data.missing_values import MissingValues, codes_in_numbers
 from ccvae.data.origin import recorded
 from ccvae.data.parsing import check_named, choose_columns, parse_labels
 from ccvae.data.splits import groups_from, splits_from
@@ -17,7 +17,8 @@ from ccvae.data.stratification import memberships
 from ccvae.data.tables.files import TableSource, read_table
 from ccvae.labels import LabelSpace
 from ccvae.labels.cells import first_few, is_missing, text_of
-from ccvae.model.inputs.columns import InputColumns, Missing, Number, fit_columns, missing_of
+from ccvae.model.inputs.column_kinds import Number, missing_of, numbers_of
+from ccvae.model.inputs.columns import InputColumns, Missing, fit_columns
 
 __all__ = ["table"]
 
@@ -80,20 +81,21 @@ def table(
         ValueError: inputs are missing or no numbers, ids repeat, labels are unknown, constant or never observed, …
     """
     content, file = read_table(source)
-    labels = [labels] if isinstance(labels, str) else list(labels)
+    labels, exclude = as_list(labels), as_list(exclude)
+    inputs = None if inputs is None else as_list(inputs)
     if not labels:
         raise ValueError(f"{file}: say which columns are labels; its columns are {', '.join(map(str, content.columns))}")
     reserved = (id_column, group_column, split_column)
-    chosen = choose_columns(content, labels, reserved, file, delimiter=delimiter)
-    parsed = parse_labels(chosen.table, file, kinds=kinds, space=space, missing_values=missing_values)
+    chosen = choose_columns(content, labels, reserved, file, delimiter=delimiter, missing_values=missing_values)
+    parsed = parse_labels(chosen.table, file, kinds=kinds, space=space, exact=chosen.exact)
     groups = groups_from(content, group_column, file)
     strata = memberships(parsed.array, parsed.space)
     splits = splits_from(content, split_column, groups, file, validation=validation, test=test, seed=seed, strata=strata)
     notes = list(chosen.notes)
     if columns is None:
-        taken = {*reserved, *chosen.sources, *([exclude] if isinstance(exclude, str) else exclude)}
+        taken = {*reserved, *chosen.sources, *exclude}
         check_named([*exclude, *(inputs or [])], [*map(str, content.columns)], file)
-        names = list(inputs) if inputs is not None else [str(column) for column in content.columns if column not in taken]
+        names = inputs if inputs is not None else [str(column) for column in content.columns if column not in taken]
         both = [repr(name) for name in names if name in taken]
         if both:
             raise ValueError(
@@ -107,6 +109,7 @@ def table(
             content[names], missing, input_kinds, file, rows=splits["train"], drop_unusable=inputs is None
         )
         notes += left_out
+    warnings = codes_in_inputs(content, columns)
     constant = [column.name for column in columns.columns if isinstance(column, Number) and column.constant]
     if constant:
         notes.append(f"inputs that are constant in training: {first_few(constant)}")
@@ -126,7 +129,27 @@ def table(
         groups=groups,
         columns=columns,
         notes=notes,
+        warnings=(*chosen.warnings, *warnings),
     )
+
+
+def as_list(names: Sequence[str] | str) -> list[str]:
+    """One name or several as a list."""
+    return [names] if isinstance(names, str) else list(names)
+
+
+def codes_in_inputs(content: pd.DataFrame, columns: InputColumns) -> list[str]:
+    """Warnings about numbers among the inputs that look like codes for missing."""
+    warnings = []
+    for column in columns.columns:
+        if isinstance(column, Number) and column.name in content:
+            found = codes_in_numbers(numbers_of(content[column.name].tolist()))
+            if found:
+                warnings.append(
+                    f"input {column.name!r}: {found} looks like a code for a missing input, but is read as a number; if it "
+                    f"is one, empty these cells"
+                )
+    return warnings
 
 
 def ids_of(content: pd.DataFrame, column: str | None, source: str) -> list[str]:

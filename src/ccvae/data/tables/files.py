@@ -8,21 +8,26 @@ import io
 import zlib
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from ccvae.labels.cells import first_few
+from ccvae.labels.cells import first_few, number_of
 from ccvae.storage.files import check_regular
 from ccvae.storage.limits import check_limit, limit
 
-__all__ = ["TableSource", "read_table"]
+__all__ = ["TABLE_SUFFIXES", "TableSource", "read_table"]
 
 TableSource = str | Path | pd.DataFrame
-"""A table: a CSV or Parquet file, or a table in memory."""
+"""A table: a CSV or Parquet file, or a table in memory (of pandas; of Polars or Arrow too)."""
 
 SEPARATORS = (",", ";", "\t")
 PARQUET_SUFFIXES = (".parquet", ".pq")
+TABLE_SUFFIXES = (".csv", ".tsv", *PARQUET_SUFFIXES)
+MOST_LINES_COMPARED = 1000
+"""Lines that are compared with the first, which names the columns."""
 GZIP = b"\x1f\x8b"
 MAGIC = {
     b"\xff\xfe": "is UTF-16 text; save it as UTF-8",
@@ -39,15 +44,16 @@ def read_table(source: TableSource) -> tuple[pd.DataFrame, str]:
     ends. Blank lines are passed over. The index of the result numbers the file's lines as an editor does.
 
     Args:
-        source: path of a CSV or Parquet file, or a table. A table's index becomes a column if it is named, or holds texts.
+        source: path of a CSV or Parquet file, or a table in memory. A table's index becomes a column if it is named, or has
+            texts.
 
     Raises:
         FileNotFoundError: there is no such file.
         PermissionError: it may not be read.
         ValueError: it is not what it should be: not UTF-8, lines of different lengths, repeated or no column names, no rows.
     """
-    if isinstance(source, pd.DataFrame):
-        name, table = "table", source.copy()
+    if not isinstance(source, str | Path):
+        name, table = "table", in_memory(source)
         if table.index.name is not None or not pd.api.types.is_numeric_dtype(table.index):
             table = table.reset_index()
         table.index = pd.RangeIndex(len(table), name="row")
@@ -60,6 +66,21 @@ def read_table(source: TableSource) -> tuple[pd.DataFrame, str]:
     if table.empty:
         raise ValueError(f"{name} has no rows")
     return table, name
+
+
+def in_memory(source: Any) -> pd.DataFrame:
+    """A copy of a table in memory.
+
+    Raises:
+        ValueError: this is no table.
+    """
+    if isinstance(source, pd.DataFrame):
+        return source.copy()
+    if isinstance(source, pd.Series):
+        return source.to_frame("label" if source.name is None else source.name)
+    if hasattr(source, "to_pandas"):  # of Polars, Arrow and others
+        return pd.DataFrame(source.to_pandas())
+    raise ValueError(f"expected a table: the path of a CSV or Parquet file, or a pandas DataFrame, not {type(source).__name__}")
 
 
 def read_csv(path: Path) -> pd.DataFrame:
@@ -93,6 +114,7 @@ def read_csv(path: Path) -> pd.DataFrame:
         hint = " (a decimal comma outside of quotes?)" if separator == "," else ""
         raise ValueError(f"{path.name}: line {lines[0]} names {len(columns)} columns, but {first_few(ragged)}{hint}")
     check_columns(columns, path.name)
+    check_header(columns, rows, path.name)
     return pd.DataFrame(rows, columns=pd.Index(columns), index=pd.Index(lines[1:], name="line"), dtype=object)
 
 
@@ -150,6 +172,33 @@ def read_parquet(path: Path) -> pd.DataFrame:
     table = table.reset_index() if table.index.name is not None else table
     table.index = pd.RangeIndex(len(table), name="row")
     return table
+
+
+def check_header(columns: Sequence[str], rows: Sequence[Sequence[str]], source: str) -> None:
+    """Raise `ValueError` if the first line looks like a row: its cells are among those below them, or numbers above numbers.
+
+    Numbers that rise or fall from column to column, such as years or wavelengths, are names, and so are 0, 1, 2, ….
+    """
+    numbers = [number_of(column) for column in columns]
+    named = [number for number in numbers if number is not None]
+    steps = [after - before for before, after in pairwise(named)]
+    if steps and (set(steps) == {1} or (len(steps) > 1 and (min(steps) > 0 or max(steps) < 0))):
+        return
+    few = rows[:MOST_LINES_COMPARED]
+
+    def is_cell(place: int) -> bool:
+        below = [row[place] for row in few]
+        if numbers[place] is not None:
+            return all(number_of(cell) is not None for cell in below if cell)
+        return below.count(columns[place]) > 1
+
+    fractions = [place for place, number in enumerate(numbers) if number is not None and not number.is_integer()]
+    suspicious = any(map(is_cell, fractions)) or all(is_cell(place) for place, column in enumerate(columns) if column)
+    if named and len(few) > 1 and suspicious:
+        raise ValueError(
+            f"{source}: the first line, {first_few([repr(column) for column in columns])}, looks like a row; add a line above "
+            f"it that names the columns"
+        )
 
 
 def check_columns(columns: Sequence[str], source: str) -> None:

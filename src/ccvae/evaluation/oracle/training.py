@@ -131,7 +131,7 @@ def train_network(
     from ccvae.config import TrainConfig
     from ccvae.training.callbacks import Interrupted, ProgressBar, StopOnInterrupt
     from ccvae.training.module import TrainingModule
-    from ccvae.training.trainer import build_trainer, quiet, run
+    from ccvae.training.trainer import build_trainer, run
 
     rows, device = data.splits["train"], torch.device(device)
     size = max(2, min(config.batch_size, len(rows) // 8))
@@ -149,23 +149,22 @@ def train_network(
         network.train(), OracleLoss(labels.shape[1]), batches, optimizer, steps, config.seed, seed_steps=False
     )
     interrupts = StopOnInterrupt(None)
-    with quiet():
-        trainer = build_trainer(
-            TrainConfig(accelerator="gpu" if device.type == "cuda" else device.type, precision="32-true"),
-            devices=[device.index or 0] if device.type == "cuda" else 1,
-            strategy="auto",
-            plugins=[LightningEnvironment()],  # by this process alone, even if torchrun or srun started several
-            max_epochs=-1,
-            max_steps=steps,
-            callbacks=[interrupts, *([ProgressBar("training the oracle (once for this data)", steps)] if progress else [])],
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-        )
-        try:
-            run(trainer, module, interrupts)
-        except Interrupted:
-            raise KeyboardInterrupt("the training of the oracle was stopped; the next evaluation starts it again") from None
+    trainer = build_trainer(
+        TrainConfig(accelerator="gpu" if device.type == "cuda" else device.type, precision="32-true"),
+        devices=[device.index or 0] if device.type == "cuda" else 1,
+        strategy="auto",
+        plugins=[LightningEnvironment()],  # by this process alone, even if torchrun or srun started several
+        max_epochs=-1,
+        max_steps=steps,
+        callbacks=[interrupts, *([ProgressBar("training the oracle (once for this data)", steps)] if progress else [])],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+    )
+    try:
+        run(trainer, module, interrupts)
+    except Interrupted:
+        raise KeyboardInterrupt("the training of the oracle was stopped; the next evaluation starts it again") from None
 
 
 def blurred(x: Tensor, fraction: float, generator: torch.Generator) -> Tensor:

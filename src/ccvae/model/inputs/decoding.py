@@ -10,8 +10,8 @@ What happens to an image, in this order:
 5. One channel: RGB becomes grey by ITU-R 601 (0.299 R + 0.587 G + 0.114 B). Three channels: grey is repeated.
 6. Where asked for, a square is cut from its middle.
 7. The size: `stretch` to it, whatever the proportions; `crop` as much as the proportions of the size demand, from the
-   middle; or `pad` with black. Resampling is bilinear over all source pixels that a pixel covers (antialiased). JPEG files
-   larger than twice the size are shrunk while being decoded, to no less than twice the size.
+   middle; or `pad` with black. Resampling is bilinear over all source pixels that a pixel covers (antialiased). Images in
+   memory become the same pixels as their files.
 """
 
 from __future__ import annotations
@@ -122,9 +122,6 @@ def decode(file: Path | IO[bytes], framing: Framing, channels: int) -> np.ndarra
         OSError, SyntaxError, ValueError: one of `UNREADABLE`.
     """
     with open_image(file) as opened:
-        if opened.format == "JPEG" and framing.square is None:
-            least = 2 * max(framing.height, framing.width)
-            opened.draft(None, (least, least))
         return pixels_of(opened, framing, channels)
 
 
@@ -151,6 +148,8 @@ def pixels_of(opened: Image.Image, framing: Framing, channels: int) -> np.ndarra
 
 def flattened(image: Image.Image) -> Image.Image:
     """An image as 8-bit grey or RGB, without transparency."""
+    if image.mode == "La":
+        image = image.convert("LA")
     if image.mode.startswith("I"):
         levels = np.asarray(image).astype(np.int64)
         if levels.min() < 0 or levels.max() > SIXTEEN_BITS:

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from io import BytesIO
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +21,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ccvae.labels.cells import first_few
+from ccvae.labels.nearest import did_you_mean
+from ccvae.model.inputs.arrays import as_floats, checked_array, numbers_of, several, split_array, split_tensor
 from ccvae.model.inputs.decoding import UNREADABLE, decode, pixels_of, reason
 from ccvae.model.inputs.files import files_of
 from ccvae.model.inputs.format import InputFormat
@@ -26,6 +30,10 @@ from ccvae.model.inputs.format import InputFormat
 __all__ = ["Inputs", "open_inputs"]
 
 Batches = Callable[[int], Iterator[Tensor]]
+INPUT_NAMES = ("image", "images", "img", "pixel_values", "inputs", "input", "x")
+"""What data sets call inputs, where their items are mappings."""
+CLOSE_PATH = 0.8
+"""Least similarity of a path that is suggested."""
 
 
 @dataclass
@@ -68,15 +76,26 @@ def open_inputs(given: Any, shape: tuple[int, ...], form: InputFormat, skip_brok
     """
     if isinstance(given, Tensor):
         return Inputs(partial(split_tensor, several(given, shape)))
-    if isinstance(given, Mapping):
-        given = pd.DataFrame([given])  # one row by column
-    if isinstance(given, pd.Series) and form.columns is not None:
-        given = given.to_frame().T
+    if len(shape) == 1:
+        given = as_table(given)
     if isinstance(given, pd.DataFrame):
         return table_inputs(given, shape, form)
+    if isinstance(given, Mapping | pd.Series):  # images by id
+        named = pd.Series(given, dtype=object)
+        opened = open_inputs(named.tolist(), shape, form, skip_broken)
+        opened.ids = named.index
+        return opened
+    if isinstance(given, np.ndarray | pd.Index) and given.dtype.kind in "OUT":
+        given = given.tolist()
+    if isinstance(given, set | frozenset):
+        given = sorted(given, key=str)
+    if isinstance(given, Iterator) and not hasattr(given, "read"):
+        given = PassedOnce(given)
+        if isinstance(given.first, str | Path):
+            given = list(given)
     if isinstance(given, str | Path) or is_list_of(given, (str, Path)):
         return file_inputs([given] if isinstance(given, str | Path) else given, shape, form, skip_broken)
-    if isinstance(given, Image.Image):
+    if isinstance(given, Image.Image | bytes) or hasattr(given, "read"):
         return item_inputs([given], shape, form)
     if isinstance(given, DataLoader):
         return Inputs(partial(loader_batches, given, shape, form))
@@ -86,13 +105,49 @@ def open_inputs(given: Any, shape: tuple[int, ...], form: InputFormat, skip_brok
         return Inputs(partial(split_array, several(checked_array(given, form), shape)))
     if is_list_of(given, (int, float, list, tuple)) and not holds_items(given):
         return Inputs(partial(split_array, several(checked_array(np.array(given), form), shape)))
-    if hasattr(given, "__len__") and hasattr(given, "__getitem__"):
+    if isinstance(given, PassedOnce) or (hasattr(given, "__len__") and hasattr(given, "__getitem__")):
         return item_inputs(given, shape, form)
     if hasattr(given, "__array__"):
         return Inputs(partial(split_array, several(checked_array(np.asarray(given), form), shape)))
+    if isinstance(given, Iterable):
+        return item_inputs(PassedOnce(iter(given)), shape, form)
     raise ValueError(
         f"inputs: expected an array, tensor, table, image, path, data set or data loader, found {type(given).__name__}"
     )
+
+
+class PassedOnce:
+    """Items of an iterator, which can be read once.
+
+    Args:
+        items: the iterator.
+    """
+
+    def __init__(self, items: Iterator[Any]) -> None:
+        self.items = items
+        self.waiting = list(islice(items, 1))
+
+    @property
+    def first(self) -> Any:
+        """The first item; None if there is none, or after it was read."""
+        return self.waiting[0] if self.waiting else None
+
+    def __iter__(self) -> Iterator[Any]:
+        while self.waiting:
+            yield self.waiting.pop()
+        yield from self.items
+
+
+def as_table(given: Any) -> Any:
+    """Rows by column as a table: one mapping or series, several of them, or columns by name; anything else as it is."""
+    if isinstance(given, pd.Series):
+        return given.to_frame().T
+    if isinstance(given, Mapping):
+        several_rows = all(isinstance(cells, list | tuple | np.ndarray | pd.Series) for cells in given.values())
+        return pd.DataFrame(given if several_rows else [given])
+    if is_list_of(given, (Mapping,)):
+        return pd.DataFrame(list(given))
+    return given
 
 
 def is_list_of(given: Any, kinds: tuple[type, ...]) -> bool:
@@ -110,50 +165,10 @@ def holds_items(given: Sequence[Any]) -> bool:
     )
 
 
-def checked_array(array: np.ndarray, form: InputFormat) -> np.ndarray:
-    """An array; raises `ValueError` if the model was trained on a table, for raw and standardised numbers look the same."""
-    if form.columns is not None and not form.columns.identity:
-        names = ", ".join(column.name for column in form.columns.columns)
-        raise ValueError(
-            f"inputs: the model was trained on a table, and an array may hold raw or standardised numbers; give raw rows as a "
-            f"DataFrame with the columns {names}, or vectors as the model takes them as a tensor, such as data.tensor()"
-        )
-    return array
-
-
-def several(given: Any, shape: tuple[int, ...]) -> Any:
-    """One input or several, an array or tensor, as `(rows, *shape)`, channels last only if the shape leaves no other way.
-
-    Raises:
-        ValueError: the shape is not the model's.
-    """
-    found = tuple(given.shape)
-    if len(shape) == 3 and shape[0] == 1 and found[-2:] == shape[1:] and given.ndim in (2, 3) and found != shape:
-        given = given.reshape(-1, *shape)  # grey images without an axis of channels
-    elif given.ndim == len(shape):
-        given = given[None]
-    if len(shape) == 3 and given.ndim == 4 and tuple(given.shape[1:]) != shape:
-        given = given.permute(0, 3, 1, 2) if isinstance(given, Tensor) else given.transpose(0, 3, 1, 2)
-    if tuple(given.shape[1:]) != shape:
-        raise ValueError(f"inputs: the model takes (rows, {', '.join(map(str, shape))}), found {found}")
-    return given
-
-
-def split_tensor(x: Tensor, size: int) -> Iterator[Tensor]:
-    """Rows of a tensor, a few at a time; one empty part if there are none."""
-    yield from x.split(size)
-
-
-def split_array(x: np.ndarray, size: int) -> Iterator[Tensor]:
-    """Rows of an array, a few at a time; one empty part if there are none."""
-    for first in range(0, max(len(x), 1), size):
-        yield torch.from_numpy(np.array(x[first : first + size]))  # a copy: arrays may be read-only or reversed
-
-
 def table_inputs(table: pd.DataFrame, shape: tuple[int, ...], form: InputFormat) -> Inputs:
     """Raw rows of a table."""
     if len(shape) == 3:
-        raise ValueError("inputs: the model takes images, found a table; give paths of images, or the images themselves")
+        raise ValueError("inputs: the model takes images, found a table; give its column of paths, or the images themselves")
     if form.columns is not None:
         index = table.index
         rows = table if index.name is not None else table.rename_axis("row")
@@ -170,12 +185,17 @@ def table_inputs(table: pd.DataFrame, shape: tuple[int, ...], form: InputFormat)
 def file_inputs(paths: Sequence[str | Path], shape: tuple[int, ...], form: InputFormat, skip_broken: bool) -> Inputs:
     """Image files, and all those in folders."""
     if len(shape) != 3:
-        raise ValueError(f"the model takes vectors of {shape[0]} features, not images; give a table instead")
+        raise ValueError(
+            f"inputs: the model takes vectors of {shape[0]} features, not files; give a table, such as pandas.read_csv(path), "
+            f"or --csv at the command line"
+        )
     files: list[Path] = []
     for path in map(Path, paths):
-        if not path.exists():
-            raise FileNotFoundError(f"{path}: no such file or folder")
-        files += [path / name for name in files_of(path)] if path.is_dir() else [path]
+        matches = [path] if path.exists() else matching(path)
+        if not matches:
+            raise FileNotFoundError(f"{path}: no such file or folder{did_you_mean(path, beside(path), CLOSE_PATH)}")
+        for match in matches:
+            files += [match / name for name in files_of(match)] if match.is_dir() else [match]
     framing = form.framed(shape)
     found = Inputs(lambda _: iter(()), pd.Index([str(file) for file in files], name="id"), kept=[] if skip_broken else None)
 
@@ -206,48 +226,69 @@ def file_inputs(paths: Sequence[str | Path], shape: tuple[int, ...], form: Input
     return found
 
 
+def matching(path: Path) -> list[Path]:
+    """Paths that a pattern such as "scans/*.png" means, which no shell has expanded."""
+    first = next((place for place, part in enumerate(path.parts) if any(sign in part for sign in "*?[")), None)
+    if first is None:
+        return []
+    return sorted(Path(*path.parts[:first]).glob("/".join(path.parts[first:])))
+
+
+def beside(path: Path) -> list[Path]:
+    """What lies in the folder of a path."""
+    return list(path.parent.iterdir()) if path.parent.is_dir() else []
+
+
 def stacked(images: Sequence[np.ndarray], shape: tuple[int, ...]) -> Tensor:
     """Images `(height, width, channels)` as one uint8 tensor `(rows, *shape)`, channels last in memory."""
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
 
 
 def item_inputs(items: Any, shape: tuple[int, ...], form: InputFormat) -> Inputs:
-    """Items of a list, or of a torch data set."""
+    """Items of a list, of a torch data set, or of an iterator, which can be read once."""
 
     def batches(size: int) -> Iterator[Tensor]:
         rows: list[Tensor] = []
-        for number in range(len(items)):
+        for number, item in enumerate(items if isinstance(items, PassedOnce) else (items[row] for row in range(len(items)))):
             try:
-                rows.append(item_input(items[number], shape, form))
+                rows.append(item_input(item, shape, form))
             except (ValueError, OSError) as error:
-                raise ValueError(f"inputs, item {number}: {error}") from None
+                raise ValueError(f"inputs, item {number}: {str(error).removeprefix('inputs: ')}") from None
             if len(rows) == size:
                 yield torch.stack(rows)
                 rows = []
         if rows:
             yield torch.stack(rows)
 
-    if not len(items):
+    if not isinstance(items, PassedOnce) and not len(items):
         raise ValueError("inputs: there are none")
     return Inputs(batches)
 
 
 def item_input(item: Any, shape: tuple[int, ...], form: InputFormat) -> Tensor:
-    """One input `shape` from an image, path, array or tensor, or a tuple or mapping that begins with one."""
-    if isinstance(item, tuple | list) and item and not isinstance(item[0], int | float):
-        item = item[0]
-    if isinstance(item, str | Path | Image.Image):
+    """One input `shape` from an image, path, array or tensor, or a tuple or mapping that has one."""
+    item = input_part(item)
+    if isinstance(item, str | Path | Image.Image | bytes) or hasattr(item, "read"):
         if len(shape) != 3:
             raise ValueError("the model takes vectors, found an image")
         return stacked([framed(item, shape, form)], shape)[0].float() / 255
-    array = item if isinstance(item, Tensor) else torch.from_numpy(np.array(checked_array(np.asarray(item), form)))
-    row: Tensor = several(array, shape)
+    array = item if isinstance(item, Tensor) else numbers_of(item, form)
+    row = as_floats(several(array, shape), shape)
     if len(row) != 1:
         raise ValueError(f"expected one input, found {len(row)}")
-    return row[0].float() / 255 if row.dtype == torch.uint8 and len(shape) == 3 else row[0].float()
+    return row[0]
 
 
-def framed(image: str | Path | Image.Image, shape: tuple[int, ...], form: InputFormat) -> np.ndarray:
+def input_part(item: Any) -> Any:
+    """The input of an item: the first part of a tuple, or what a mapping calls so, or has first."""
+    if isinstance(item, Mapping) and item:
+        return next((item[name] for name in INPUT_NAMES if name in item), next(iter(item.values())))
+    if isinstance(item, tuple | list) and item and not isinstance(item[0], int | float):
+        return item[0]
+    return item
+
+
+def framed(image: str | Path | Image.Image | bytes | IO[bytes], shape: tuple[int, ...], form: InputFormat) -> np.ndarray:
     """Pixels of one image as training had them."""
     framing = form.framed(shape)
     try:
@@ -256,7 +297,9 @@ def framed(image: str | Path | Image.Image, shape: tuple[int, ...], form: InputF
             if file and getattr(image, "_im", None) is None and Path(file).exists():  # opened, and not read yet
                 return decode(Path(file), framing, shape[0])
             return pixels_of(image, framing, shape[0])
-        return decode(Path(image), framing, shape[0])
+        if isinstance(image, bytes):
+            return decode(BytesIO(image), framing, shape[0])
+        return decode(Path(image) if isinstance(image, str | Path) else image, framing, shape[0])
     except UNREADABLE as error:
         raise ValueError(reason(error)) from None
 
@@ -264,9 +307,8 @@ def framed(image: str | Path | Image.Image, shape: tuple[int, ...], form: InputF
 def loader_batches(loader: Iterable[Any], shape: tuple[int, ...], form: InputFormat, size: int) -> Iterator[Tensor]:
     """Batches of a data loader, of which only the first part of tuples is used."""
     for batch in loader:
-        x = batch[0] if isinstance(batch, list | tuple) else batch
-        found = several(x if isinstance(x, Tensor) else checked_array(np.asarray(x), form), shape)
-        yield from split_tensor(found, size) if isinstance(found, Tensor) else split_array(found, size)
+        x = input_part(batch)
+        yield from split_tensor(several(x if isinstance(x, Tensor) else numbers_of(x, form), shape), size)
 
 
 def dataset_batches(data: Any, shape: tuple[int, ...], size: int) -> Iterator[Tensor]:

@@ -1,0 +1,203 @@
+"""The two kinds of input columns of a table: numbers, which are standardised, and categories, one feature for each value."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ccvae.labels.cells import (
+    DECIMAL_COMMA,
+    comma_meaning,
+    comma_remedy,
+    first_few,
+    is_missing,
+    position_of,
+    text_of,
+)
+from ccvae.labels.kinds import UnusableColumnError
+from ccvae.labels.nearest import did_you_mean
+
+__all__ = ["Category", "Number", "column_of", "fitted", "missing_of", "numbers_of"]
+
+MOST_CATEGORIES = 50
+FEW_CATEGORIES = 10  # in a column where most rows differ, which may name the rows
+FALSE_AND_TRUE = ("False", "True")
+"""Values of a column of true and false: from a table in memory, or as text."""
+ROUNDING = 1e-9  # a smaller share of the mean is no spread but an error of rounding
+
+
+@dataclass(frozen=True)
+class Number:
+    """A column of numbers, which becomes one feature of mean 0 and variance 1.
+
+    Args:
+        name: the column's name.
+        mean: what is taken away.
+        scale: what the rest is divided by, unless it is 0, as for a column that is constant.
+    """
+
+    name: str
+    mean: float
+    scale: float
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the features it becomes."""
+        return (self.name,)
+
+    @property
+    def constant(self) -> bool:
+        """Whether all its numbers were the same."""
+        return self.scale == 0
+
+    def encode(self, cells: Sequence[Any], missing: np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
+        """Features `(rows, 1)`, 0 (the mean) where missing; and what is wrong, by row."""
+        numbers = numbers_of(cells)
+        odd = np.flatnonzero(~missing & ~np.isfinite(numbers)).tolist()
+        wrong = {row: f"expected a number, found {cells[row]!r}{comma_hint(cells[row])}" for row in odd}
+        return np.where(missing, 0, (numbers - self.mean) / (self.scale or 1))[:, None], wrong
+
+
+@dataclass(frozen=True)
+class Category:
+    """A column of categories, which becomes one feature a value: 1 for the row's value, 0 for the others.
+
+    Args:
+        name: the column's name.
+        values: the values, as text.
+        shares: how frequent each value is.
+    """
+
+    name: str
+    values: tuple[str, ...]
+    shares: tuple[float, ...]
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the features it becomes."""
+        return tuple(f"{self.name}={value}" for value in self.values)
+
+    def encode(self, cells: Sequence[Any], missing: np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
+        """Features `(rows, values)`, the shares where missing; and what is wrong, by row."""
+        positions: dict[str, int | None] = {}
+        features = np.tile(np.array(self.shares), (len(cells), 1))
+        wrong = {}
+        for row in np.flatnonzero(~missing).tolist():
+            text = self.text(cells[row])
+            if text not in positions:
+                positions[text] = position_of(text, self.values)
+            position = positions[text]
+            if position is None:
+                shown = ", ".join(self.values[:12]) + (", …" if len(self.values) > 12 else "")
+                wrong[row] = f"expected one of {shown}, found {cells[row]!r}{did_you_mean(cells[row], self.values)}"
+            else:
+                features[row] = np.eye(len(self.values))[position]
+        return features, wrong
+
+    @property
+    def of_truth(self) -> bool:
+        """Whether the values are false and true."""
+        return self.values == FALSE_AND_TRUE
+
+    def text(self, cell: Any) -> str:
+        """A cell as text, as `values` has it."""
+        text = text_of(cell)
+        return FALSE_AND_TRUE[int(text)] if self.of_truth and text in ("0", "1") else text
+
+    def decode(self, features: np.ndarray) -> pd.Series[Any]:
+        """The value with the largest feature, of features `(rows, values)`."""
+        values = [self.values[position] for position in features.argmax(axis=1)]
+        if self.of_truth:
+            return pd.Series([value == FALSE_AND_TRUE[1] for value in values], dtype=bool)
+        return pd.Series(values, dtype=object)
+
+
+def column_of(entry: Any) -> Number | Category:
+    """A column from its JSON; raises `TypeError`, `KeyError` or `ValueError` if it is none."""
+    if not isinstance(entry, dict) or not isinstance(entry["name"], str):
+        raise TypeError(f"expected a column with a name, found {str(entry)[:100]}")
+    if "values" not in entry:
+        numbers = [entry["mean"], entry["scale"]]
+        if not all(is_number(number) for number in numbers) or numbers[1] < 0:
+            raise ValueError(f"column {entry['name']!r}: expected a mean and a scale of at least 0, found {numbers}")
+        return Number(entry["name"], *map(float, numbers))
+    values, shares = entry["values"], entry["shares"]
+    if not isinstance(values, list) or not isinstance(shares, list) or not len(values) == len(shares) > 0:
+        raise ValueError(f"column {entry['name']!r}: expected as many shares as values")
+    if not all(isinstance(value, str) for value in values) or len(set(values)) != len(values):
+        raise ValueError(f"column {entry['name']!r}: values must be texts that differ")
+    if not all(is_number(share) and share >= 0 for share in shares):
+        raise ValueError(f"column {entry['name']!r}: shares must be numbers of at least 0")
+    return Category(entry["name"], tuple(values), tuple(map(float, shares)))
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value from JSON is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def fitted(name: str, cells: Sequence[Any], rows: np.ndarray, kind: str | None) -> Number | Category:
+    """One column: its kind and categories from all cells, the rest from those of some rows."""
+    numbers, missing = numbers_of(cells), missing_of(cells)
+    rows = rows[~missing[rows]]
+    if not len(rows):
+        raise UnusableColumnError("has no value to learn from; leave the column out")
+    texts = [text_of(cells[row]) for row in np.flatnonzero(~missing & ~np.isfinite(numbers)).tolist()]
+    shown = first_few([repr(text) for text in sorted(set(texts))])
+    if kind != "category" and texts and all(DECIMAL_COMMA.fullmatch(text) for text in texts):
+        raise ValueError(f"holds numbers with a {comma_meaning(texts)} ({shown}); {comma_remedy(texts)}")
+    present = int((~missing).sum())
+    if texts and kind != "category" and (kind == "number" or len(texts) < present / 2):
+        raise ValueError(
+            f"holds numbers, but also {shown}; empty these cells, or say that the column is a category with input_kinds"
+        )
+    if kind is None and is_of_truth(cells, missing):
+        return of_truth(name, [text_of(cells[row]).lower() in ("1", "true") for row in rows.tolist()])
+    if kind == "category" or texts:
+        values = sorted({text_of(cells[row]) for row in np.flatnonzero(~missing).tolist()})
+        if len(values) > (MOST_CATEGORIES if len(values) < present / 2 else FEW_CATEGORIES):
+            raise UnusableColumnError(f"has {len(values)} different texts ({first_few(values)}); leave the column out")
+        counts = Counter(text_of(cells[row]) for row in rows.tolist())
+        return Category(name, tuple(values), tuple(counts[value] / len(rows) for value in values))
+    mean, scale = float(numbers[rows].mean()), float(numbers[rows].std())
+    return Number(name, mean, scale if scale > ROUNDING * abs(mean) else 0.0)
+
+
+def is_of_truth(cells: Sequence[Any], missing: np.ndarray) -> bool:
+    """Whether the cells that are not missing are true and false, as values or as text."""
+    present = [cells[row] for row in np.flatnonzero(~missing).tolist()]
+    return all(
+        isinstance(cell, bool | np.bool_) or (isinstance(cell, str) and cell.strip().lower() in ("false", "true"))
+        for cell in present
+    )
+
+
+def of_truth(name: str, cells: Sequence[bool]) -> Category:
+    """The column of true and false with such cells in the rows of training."""
+    share = sum(cells) / len(cells)
+    return Category(name, FALSE_AND_TRUE, (1 - share, share))
+
+
+def comma_hint(cell: Any) -> str:
+    """What is said about a cell that is a number with a comma in it; nothing about any other."""
+    text = text_of(cell)
+    return f", with a {comma_meaning([text])}; {comma_remedy([text])}" if DECIMAL_COMMA.fullmatch(text) else ""
+
+
+def numbers_of(cells: Sequence[Any]) -> np.ndarray:
+    """Cells as numbers, NaN where they are none."""
+    found = pd.to_numeric(pd.Series(cells, dtype=object), errors="coerce")
+    return np.asarray(found.to_numpy(dtype=np.float64, na_value=np.nan))
+
+
+def missing_of(cells: Sequence[Any]) -> np.ndarray:
+    """Whether cells are missing."""
+    missing: np.ndarray = np.isnan(numbers_of(cells))
+    missing[missing] = [is_missing(cells[row]) for row in np.flatnonzero(missing).tolist()]
+    return missing
