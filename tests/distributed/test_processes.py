@@ -62,6 +62,17 @@ def child_of(process):
     return int(found.stdout)
 
 
+def until_ended(process, seconds=10):
+    """Wait for a process that another one started; one that has ended may be listed still, as a zombie."""
+    end = time.monotonic() + seconds
+    while True:
+        found = subprocess.run(["ps", "-o", "stat=", "-p", str(process)], capture_output=True, text=True, check=False)
+        if not found.stdout.strip() or found.stdout.startswith("Z"):
+            return
+        assert time.monotonic() < end, found.stdout
+        time.sleep(0.05)
+
+
 def assert_same_weights(first, second, tolerance):
     ours, theirs = load_file(first / "model.safetensors"), load_file(second / "model.safetensors")
     assert ours.keys() == theirs.keys()
@@ -154,13 +165,19 @@ def test_two_processes_train_attentive_networks_as_one(tmp_path):
     assert_same_weights(tmp_path / "one", tmp_path / "two", 1e-5)
 
 
-def test_interrupted_processes_agree(tmp_path):
-    """Only the second one hears Ctrl-C; the first keeps everything and says so."""
+@pytest.mark.parametrize(
+    ("number", "receivers"), [(signal.SIGINT, "second"), (signal.SIGTERM, "first"), (signal.SIGTERM, "both")]
+)
+def test_interrupted_processes_agree(tmp_path, number, receivers):
+    """Whichever of them gets the signal, all end soon; the first keeps everything and says so."""
     run, log = tmp_path / "run", tmp_path / "log"
     process = started([*DIGITS, "--training.epochs", "500", *TWO, "--out", str(run)], log)
     when_there(run / "checkpoints" / "last.ckpt", process, log)
-    os.kill(child_of(process), signal.SIGINT)
-    assert process.wait(60) == 130, log.read_text()
+    second = child_of(process)
+    for receiver in {"first": [process.pid], "second": [second], "both": [process.pid, second]}[receivers]:
+        os.kill(receiver, number)
+    assert process.wait(30) == 130, log.read_text()
+    until_ended(second)
     assert "continue with --resume" in log.read_text()
     kept = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     weights = load_file(run / "model.safetensors")

@@ -39,14 +39,15 @@ def same(first, second):
 
 
 class StopAfter(lightning.Callback):
-    """Interrupts as Ctrl-C would, after a number of steps."""
+    """Interrupts as Ctrl-C would, or with another signal, after a number of steps."""
 
-    def __init__(self, steps):
+    def __init__(self, steps, number=signal.SIGINT):
         self.steps = steps
+        self.number = number
 
     def on_train_batch_end(self, trainer, *_):
         if trainer.global_step == self.steps:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(self.number)
 
 
 def test_fit_learns_and_writes_a_run_folder(data, trained):
@@ -93,12 +94,13 @@ def test_resumed_training_is_the_uninterrupted_one(data, tmp_path, steps):
     pd.testing.assert_frame_equal(tables[0][columns], tables[1][columns])
 
 
-def test_interrupt_keeps_what_was_trained(data, tmp_path):
-    before, handler = weights(model_for(data)), signal.getsignal(signal.SIGINT)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_keeps_what_was_trained(data, tmp_path, number):
+    before, handler = weights(model_for(data)), signal.getsignal(number)
     with pytest.raises(Interrupted, match="stopped in epoch 1 of 5"):
-        fit(model_for(data), data, tmp_path / "run", epochs=5, callbacks=[StopAfter(2)], **QUICK)
+        fit(model_for(data), data, tmp_path / "run", epochs=5, callbacks=[StopAfter(2, number)], **QUICK)
     assert not same(before, weights(load(tmp_path / "run")))
-    assert signal.getsignal(signal.SIGINT) is handler
+    assert signal.getsignal(number) is handler
 
 
 def test_fit_in_another_thread_leaves_signals_alone(data):

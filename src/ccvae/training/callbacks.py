@@ -33,7 +33,7 @@ STEPS_BETWEEN_CHECKS = 10
 
 
 class Interrupted(Exception):  # noqa: N818 — not an error: everything trained so far is kept
-    """Ctrl-C stopped training; the message says how to continue.
+    """Ctrl-C or SIGTERM stopped training; the message says how to continue.
 
     Args:
         message: the message.
@@ -115,9 +115,10 @@ class Checkpoints(Checkpoint):
 
 
 class StopOnInterrupt(Callback):
-    """After Ctrl-C, saves a checkpoint at the end of the current step and stops; a second Ctrl-C stops at once.
+    """After Ctrl-C or SIGTERM, saves a checkpoint at the end of the current step and stops; a second Ctrl-C stops at once.
 
-    A single process stops after the current step. Several processes all stop after the same step.
+    A single process stops after the current step. Several processes all stop after the same step, whichever of them got the
+    signal.
 
     Args:
         checkpoint: path of the checkpoint; None saves nothing.
@@ -126,6 +127,17 @@ class StopOnInterrupt(Callback):
     def __init__(self, checkpoint: Path | None) -> None:
         self.checkpoint = checkpoint
         self.requested = False
+
+    def on_train_start(self, *_: Any) -> None:
+        """Replace the handler of SIGTERM that Lightning has just set: it waits for other processes, which may wait for this."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self.request)
+
+    def request(self, number: int, _: Any) -> None:
+        """Note a signal; the second Ctrl-C raises `KeyboardInterrupt`."""
+        if self.requested and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.requested = True
 
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
         """Save a checkpoint and stop, if requested."""
@@ -147,21 +159,17 @@ class StopOnInterrupt(Callback):
 
     @contextmanager
     def handling_interrupts(self) -> Iterator[None]:
-        """Within, Ctrl-C requests a stop. Python delivers signals to the main thread only; other threads are left alone."""
+        """Within, Ctrl-C and SIGTERM request a stop. Python delivers signals to the main thread only; others are left alone."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
 
-        def request(number: int, frame: Any) -> None:
-            if self.requested:
-                raise KeyboardInterrupt
-            self.requested = True
-
-        before = signal.signal(signal.SIGINT, request)
+        before = {number: signal.signal(number, self.request) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 class EpochProgressBar(TQDMProgressBar):

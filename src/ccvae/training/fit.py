@@ -87,8 +87,8 @@ def fit(
     Raises:
         ValueError: labels or inputs are not the model's, there is nothing to resume, the machine lacks what is asked for, or
             the loss is no longer finite.
-        Interrupted: Ctrl-C was pressed; everything trained so far is kept. Of several processes only the first raises this; the
-            others end.
+        Interrupted: Ctrl-C was pressed, or SIGTERM came; everything trained so far is kept. Of several processes only the first
+            raises this; the others end.
         ConnectionError: another process of the training is gone.
     """
     config = replace(config or TrainConfig(), **changes)
@@ -182,10 +182,10 @@ def train(
         loggers: Lightning loggers.
 
     Returns:
-        Whether Ctrl-C was pressed too late to interrupt this stage: the next one must not begin.
+        Whether Ctrl-C was pressed, or SIGTERM came, too late to interrupt this stage: the next one must not begin.
 
     Raises:
-        Interrupted: Ctrl-C was pressed.
+        Interrupted: Ctrl-C was pressed, or SIGTERM came.
     """
     config = replace(config, precision=precision_of(model, config))
     validated = len(data.splits["validation"]) > 0
