@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ccvae.data.missing_values import means_missing, spellings, words_read_as_missing
-from ccvae.labels.cells import first_few, is_empty, is_missing, text_of
+from ccvae.labels.cells import first_few, is_empty, is_missing, text_of, texts_only
 from ccvae.labels.nearest import did_you_mean
 
 __all__ = ["Delimiter", "Findings", "with_findings"]
@@ -77,6 +77,8 @@ def with_findings(
         if column not in candidates:
             continue
         separator = named.get(column) if isinstance(delimiter, Mapping) else delimiter
+        if separator is None and column not in named and no_lists(table[column]):
+            continue
         cells = parsed_lists(table[column].tolist())
         nested = any(is_list(cell) for cell in cells)
         split = separator is not None and any(isinstance(cell, str) and separator in cell for cell in cells)
@@ -128,6 +130,11 @@ def check_delimiter(delimiter: Delimiter, table: pd.DataFrame, source: str) -> d
     if any(each is not None and not (isinstance(each, str) and each) for each in given):
         raise ValueError(f"{source}: delimiter: expected a text that is not empty, such as '|', found {given}")
     return named
+
+
+def no_lists(column: pd.Series[Any]) -> bool:
+    """Whether all cells of a column are texts, none of which starts as a list; much faster than looking at each."""
+    return texts_only(column) and not any(text.lstrip().startswith("[") for text in set(column.tolist()))
 
 
 def is_list(cell: Any) -> bool:

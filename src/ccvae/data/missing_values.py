@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ccvae.labels import Continuous, LabelSpace
-from ccvae.labels.cells import MISSING_TEXTS, first_few, is_empty, number_of, text_of
+from ccvae.labels.cells import MISSING_TEXTS, first_few, is_empty, number_of, text_of, texts_only
 from ccvae.labels.nearest import did_you_mean
 
 __all__ = [
@@ -163,7 +163,8 @@ def suspicious_values(table: pd.DataFrame, space: LabelSpace, exact: Iterable[st
     """
     warnings: list[str] = []
     for position, label in enumerate(space):
-        counts = Counter(cell for cell in table.iloc[:, position].tolist() if isinstance(cell, Hashable))
+        cells = table.iloc[:, position]
+        counts = Counter(cells.tolist() if texts_only(cells) else (cell for cell in cells if isinstance(cell, Hashable)))
         if isinstance(label, Continuous):
             for shown, advice in filter(None, [codes_among_numbers(counts)]):
                 warnings.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -169,7 +170,7 @@ def inferred(
         ValueError: a column's values contradict each other or its kind, or no column can be a label; all are named.
     """
     names = [str(column) for column in table.columns]
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     if repeated:
         raise ValueError(f"{source}: column names must differ; repeated: {', '.join(repeated)}")
     check_kinds(kinds, names, source)

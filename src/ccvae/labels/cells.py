@@ -24,6 +24,7 @@ __all__ = [
     "number_of",
     "position_of",
     "text_of",
+    "texts_only",
 ]
 
 Value = str | int
@@ -104,6 +105,11 @@ def comma_remedy(texts: Sequence[str]) -> str:
         "write them without separators, or read the table yourself with pandas.read_csv(..., thousands=',') and pass that (if "
         "they are decimal commas, use decimal=',' instead)"
     )
+
+
+def texts_only(column: pd.Series[Any]) -> bool:
+    """Whether all cells of a column are texts; much faster than looking at each."""
+    return pd.api.types.infer_dtype(column, skipna=False) == "string"
 
 
 def is_whole(text: str) -> bool:

@@ -17,7 +17,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from ccvae.labels.cells import first_few
+from ccvae.labels.cells import first_few, texts_only
 from ccvae.labels.kinds import (
     KINDS,
     Binary,
@@ -119,9 +119,8 @@ class LabelSpace:
             if isinstance(cells, pd.DataFrame):
                 raise ValueError(f"{source}: more than one column {label.name!r}")
             # object columns may hold 1 and True, which factorize takes for the same
-            codes, distinct = (
-                (np.arange(len(cells)), cells) if cells.dtype == object else pd.factorize(cells, use_na_sentinel=False)
-            )
+            one_by_one = cells.dtype == object and not texts_only(cells)
+            codes, distinct = (np.arange(len(cells)), cells) if one_by_one else pd.factorize(cells, use_na_sentinel=False)
             numbers, wrong = encode_cells(label, distinct.tolist())
             if wrong:
                 rows = [(row, wrong[code]) for row, code in enumerate(codes.tolist()) if code in wrong]

@@ -1,5 +1,6 @@
 import json
 import re
+import sys
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,8 @@ import pandas as pd
 import pytest
 
 from ccvae.data import Dataset, check, digits, table
+from ccvae.data.checks import correlations
+from ccvae.data.checks.correlations import correlated
 from ccvae.data.splits import SPLITS
 from ccvae.labels import Binary, Categorical, Continuous, LabelSpace
 
@@ -64,6 +67,80 @@ def test_correlations_of_labels_and_values() -> None:
     pairs = {frozenset((pair.first, pair.second)) for pair in report.correlations}
     assert frozenset(("kind=a", "ill")) in pairs
     assert not any(pair.first.split("=")[0] == pair.second.split("=")[0] for pair in report.correlations)
+
+
+def many_labels(labels: int, rows: int = 200) -> Dataset:
+    """A table of binary labels and two features, read from texts as a CSV file has them; the first two go together."""
+    generator = np.random.default_rng(0)
+    cells = generator.integers(0, 2, (rows, labels)).astype(str).astype(object)
+    cells[:, 1] = np.where(generator.random(rows) < 0.95, cells[:, 0], "1")
+    cells[generator.random((rows, labels)) < 0.1] = ""
+    names = [f"label{number}" for number in range(labels)]
+    content = pd.DataFrame(generator.normal(size=(rows, 2)).astype(str).astype(object), columns=["a", "b"])
+    return table(pd.concat([content, pd.DataFrame(cells, columns=names)], axis=1), labels=names)
+
+
+def calls_for(labels: int) -> int:
+    """Number of function calls of reading and checking data with as many labels."""
+    counts = {"call": 0, "c_call": 0}
+
+    def count(_: object, event: str, __: object) -> None:
+        if event in counts:
+            counts[event] += 1
+
+    sys.setprofile(count)
+    try:
+        check(many_labels(labels)).to_text()
+    finally:
+        sys.setprofile(None)
+    return sum(counts.values())
+
+
+def test_a_check_is_linear_in_labels() -> None:
+    """Counted in function calls, not in seconds: eight times as many labels take eight times as many, and not 64."""
+    check(many_labels(4)).to_text()  # imports
+    few, many = calls_for(20), calls_for(160)
+    assert many < 9 * few
+
+
+def test_products_for_correlations_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With many labels, all pairs are compared over a part of the rows, and the strongest over all of them."""
+    data = many_labels(40, rows=2000)
+    everything, compared = correlated(data.labels, data.space)
+    assert compared == 2000
+    assert len(everything) == correlations.STRONGEST
+    products = []
+    original = correlations.coefficients
+    monkeypatch.setattr(
+        correlations, "coefficients", lambda values: products.append(len(values) * values.shape[1] ** 2) or original(values)
+    )
+    found, compared = correlated(data.labels, data.space, most_products=300 * 40**2)
+    assert compared == 300
+    assert products[0] == 300 * 40**2
+    assert sum(products[1:]) <= correlations.STRONGEST * 2000 * 4
+    assert (found[0].first, found[0].second) == (everything[0].first, everything[0].second)
+    assert found[0].coefficient == pytest.approx(everything[0].coefficient, abs=1e-12), "over all rows"
+    exact = {(pair.first, pair.second): pair.coefficient for pair in everything}
+    assert all(pair.coefficient == pytest.approx(exact.get((pair.first, pair.second), pair.coefficient)) for pair in found)
+    monkeypatch.setattr(correlations, "MOST_PRODUCTS", 300 * 40**2)
+    monkeypatch.setattr(correlated, "__defaults__", (300 * 40**2,))
+    assert any("compared over 300 rows, the strongest over all rows" in note for note in check(data).notes)
+
+
+def test_correlations_with_missing_values_are_those_of_pandas() -> None:
+    data = made(rows=400)
+    labels = data.labels.copy()
+    labels[np.random.default_rng(1).random(labels.shape) < 0.3] = np.nan
+    labels[:, 2] += 1e4  # far from 0, where rounding shows
+    found, _ = correlated(labels, SPACE)
+    expected = pd.DataFrame({"ill": labels[:, 0], "age": labels[:, 2]}, dtype=np.float64).corr().iloc[0, 1]
+    assert {(pair.first, pair.second): pair.coefficient for pair in found}["age", "ill"] == pytest.approx(expected, abs=1e-9)
+    constant = labels.copy()
+    constant[:, 0] = 1
+    assert not any("ill" in (pair.first, pair.second) for pair in correlated(constant, SPACE)[0])
+    few = labels.copy()
+    few[correlations.FEWEST_ROWS - 1 :, 0] = np.nan
+    assert not any("ill" in (pair.first, pair.second) for pair in correlated(few, SPACE)[0])
 
 
 def test_identical_images_in_several_splits_are_a_problem() -> None:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import asdict
 
 import numpy as np
-import pandas as pd
 
-from ccvae.data.checks.findings import Correlation, Findings, LabelSummary
+from ccvae.data.checks.correlations import correlated
+from ccvae.data.checks.findings import Findings, LabelSummary
 from ccvae.data.checks.page import page_of_report
 from ccvae.data.checks.text import text_of_report
 from ccvae.data.dataset import Dataset
 from ccvae.data.splits import SPLITS
-from ccvae.labels import Binary, Categorical, Continuous, Label, LabelSpace
+from ccvae.labels import Binary, Categorical, Continuous, Label
 from ccvae.labels.cells import first_few
 
 __all__ = ["LabelSummary", "Report", "check"]
@@ -57,10 +56,13 @@ def check(data: Dataset) -> Report:
     """
     same, blank = identical_inputs(data)
     labels = tuple(summary(data, column, label) for column, label in enumerate(data.space))
-    correlations = correlated(data)
+    correlations, compared = correlated(data.labels, data.space)
+    notes = list(data.notes)
+    if compared < len(data):
+        notes.append(f"correlations: all pairs of labels were compared over {compared:,} rows, the strongest over all rows")
     problems = [
         *problems_of_splits(data),
-        *(problem for label in labels for problem in problems_of_label(data, label)),
+        *(problem for column, label in enumerate(labels) for problem in problems_of_label(data, column, label)),
         *problems_of_duplicates(data, same),
     ]
     warnings = [
@@ -90,7 +92,7 @@ def check(data: Dataset) -> Report:
         duplicates=tuple(tuple(data.ids[rows].tolist()) for rows in same),
         problems=tuple(problems),
         warnings=tuple(warnings),
-        notes=data.notes,
+        notes=tuple(notes),
         data=data,
     )
 
@@ -121,28 +123,6 @@ def summary(data: Dataset, column: int, label: Label) -> LabelSummary:
     )
 
 
-def correlated(data: Dataset) -> tuple[Correlation, ...]:
-    """Correlations of all labels and their values, the strongest first, over all rows that have both."""
-    columns: dict[tuple[str, str], np.ndarray] = {}
-    for column, label in enumerate(data.space):
-        entries = data.labels[:, column].astype(np.float64)
-        if isinstance(label, Categorical):
-            for position, value in enumerate(label.values):
-                columns[label.name, f"{label.name}={value}"] = np.where(np.isnan(entries), np.nan, entries == position)
-        else:
-            columns[label.name, label.name] = entries
-    with np.errstate(invalid="ignore", divide="ignore"):  # a constant column has no correlation
-        matrix = pd.DataFrame(columns).corr(min_periods=FEW_EXAMPLES).to_numpy()
-    keys = list(columns)
-    found = [
-        Correlation(first[1], second[1], float(matrix[row, column]))
-        for row, first in enumerate(keys)
-        for column, second in enumerate(keys[:row])
-        if first[0] != second[0] and not math.isnan(matrix[row, column])
-    ]
-    return tuple(sorted(found, key=lambda pair: -abs(pair.coefficient)))
-
-
 def identical_inputs(data: Dataset) -> tuple[list[np.ndarray], np.ndarray]:
     """Rows whose inputs are the same, by the group; and rows whose inputs are one number throughout."""
     rows_of: dict[bytes, list[int]] = {}
@@ -161,7 +141,7 @@ def problems_of_splits(data: Dataset) -> list[str]:
     return [] if len(data.splits["train"]) else ["there is no row to train on"]
 
 
-def problems_of_label(data: Dataset, label: LabelSummary) -> list[str]:
+def problems_of_label(data: Dataset, column: int, label: LabelSummary) -> list[str]:
     """What keeps a label from being learned."""
     if not label.observed["train"]:
         return [f"label {label.name!r} is observed in no training row"]
@@ -170,20 +150,19 @@ def problems_of_label(data: Dataset, label: LabelSummary) -> list[str]:
     absent = [value for value, count in label.counts.items() if count == 0]
     if len(label.counts) - len(absent) < 2:
         return [f"label {label.name!r} is constant in training"]
-    column = data.space.index(label.name)
-    seen = {*data.space.decode(data.labels)[label.name].dropna().astype(str)} & {*absent}
+    seen = values_of(data, column, slice(None)) & {*absent} if absent else set()
     if seen:
-        others = [split for split in SPLITS[1:] if set(decoded_values(data, column, split)) & seen]
+        others = [split for split in SPLITS[1:] if values_of(data, column, data.splits[split]) & seen]
         return [
             f"label {label.name!r}: {first_few(sorted(seen))} in {' and '.join(others) or 'other rows'}, but never in training"
         ]
     return []
 
 
-def decoded_values(data: Dataset, column: int, split: str) -> list[str]:
-    """Values of a label in a split, as text."""
-    space = LabelSpace((data.space.labels[column],))
-    return [str(value) for value in space.decode(data.labels[data.splits[split]][:, [column]]).iloc[:, 0].dropna()]
+def values_of(data: Dataset, column: int, rows: np.ndarray | slice) -> set[str]:
+    """Values that a label has in some rows, as text."""
+    entries = np.unique(data.labels[rows, column])
+    return {str(data.space.labels[column].decode(entry)) for entry in entries[~np.isnan(entries)].tolist()}
 
 
 def problems_of_duplicates(data: Dataset, same: Sequence[np.ndarray]) -> list[str]:
