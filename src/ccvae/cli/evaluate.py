@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from ccvae.cli.console import tell
 from ccvae.cli.run_data import PLACE, data_of
 from ccvae.config import DataPlace, EvaluationConfig
+from ccvae.distributed.memory import making
 
 if TYPE_CHECKING:
     from ccvae.data import Dataset
@@ -51,7 +52,10 @@ def evaluate(
     check_writable(run / "metrics.json")
     with launched_work_queue() as queue:
         dataset = data_of(run, allow_download, data)
-        results = evaluate_run(run, dataset, split, settings, device=device, queue=queue, allow_class_paths=allow_class_paths)
+        with making(f"measuring the {split} split"):
+            results = evaluate_run(
+                run, dataset, split, settings, device=device, queue=queue, allow_class_paths=allow_class_paths
+            )
     if not queue.is_first:
         return
     sys.stdout.write(comparison({run.name: results}).to_string(index=False) + "\n")
@@ -94,7 +98,8 @@ def draw(run: Path, dataset: "Dataset", allow_class_paths: bool) -> None:
     from ccvae.reports.figures import draw_all
     from ccvae.reports.report import write_report
 
-    model = load(run, allow_class_paths=allow_class_paths)
-    pictures = draw_all(model, dataset, run)
-    page = write_report(run, model, dataset)
+    with making("drawing figures and the report"):
+        model = load(run, allow_class_paths=allow_class_paths)
+        pictures = draw_all(model, dataset, run)
+        page = write_report(run, model, dataset)
     tell(f"{len(pictures)} figures in {run / 'figures'}; report: {page}")

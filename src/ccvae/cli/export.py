@@ -15,12 +15,17 @@ def export(run: Path, out: Path | None = None, graphs: list[str] | None = None, 
         allow_class_paths: import the encoder and decoder that the run names by class path.
     """
     from ccvae.cli.console import tell
+    from ccvae.distributed.memory import making
     from ccvae.integrations.onnx import GRAPHS, export_onnx
     from ccvae.model.ccvae import load
     from ccvae.storage.hub import is_address, local_run
+    from ccvae.storage.links import check_no_link
 
+    if out is None and not is_address(run):
+        check_no_link(run / "onnx")
     out = out or (Path("onnx") if is_address(run) else run / "onnx")
-    paths = export_onnx(load(local_run(run), allow_class_paths=allow_class_paths), out, graphs or list(GRAPHS))
+    with making("exporting graphs"):
+        paths = export_onnx(load(local_run(run), allow_class_paths=allow_class_paths), out, graphs or list(GRAPHS))
     for path in paths:
         tell(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
 

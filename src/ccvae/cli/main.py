@@ -1,12 +1,16 @@
 """The command line: `ccvae COMMAND [ARGUMENTS]`. Each command is a function; its signature and docstring give its arguments."""
 
+import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import version
+from pathlib import Path
 
 from ccvae.cli import data, evaluate, export, pictures, predict, train
 from ccvae.cli.arguments import parsed_arguments
-from ccvae.distributed.memory import keep_memory
+from ccvae.distributed.memory import keep_memory, memory_needed
+from ccvae.storage.atomic import NO_SPACE
 
 __all__ = ["main"]
 
@@ -39,7 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
         arguments: what follows `ccvae`; those of this process if not given.
 
     Returns:
-        The exit code: 0; 1 after `data check` found problems; 2 for an error that the user can fix; 130 after Ctrl-C.
+        The exit code: 0; 1 after `data check` found problems; 2 for an error that the user can fix; 130 after Ctrl-C or SIGTERM
+        during training.
     """
     if arguments is None:  # the process belongs to this command
         keep_memory()
@@ -57,16 +62,22 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         # a parser is made for this command only: parsers for all of them would take seconds
         code = VERBS[verb](**parsed_arguments(verb, VERBS[verb], arguments[len(verb.split()) :]))
+        sys.stdout.flush()  # now, where an error can be told
+    except BrokenPipeError:  # such as by "| head"
+        end_output()
+        return 1
     except (ValueError, OSError, ImportError) as error:
+        if isinstance(error, OSError) and error.errno in NO_SPACE and message_of(error) == os.strerror(error.errno):
+            error = OSError(error.errno, "no space to write the output, or a temporary file; free some space")
         sys.stderr.write(f"ccvae {verb}: error: {message_of(error)[:LONGEST_MESSAGE]}\n")
+        end_output()
         return 2
     except (MemoryError, RuntimeError) as error:
         needed = memory_needed(error)
         if needed is None:  # an error in this package
             raise
-        sys.stderr.write(
-            f"ccvae {verb}: error: out of memory: {needed}; use smaller images, batches or networks, or fewer rows\n"
-        )
+        made = " while ".join(["out of memory", *getattr(error, "__notes__", [])[:1]])
+        sys.stderr.write(f"ccvae {verb}: error: {made}: {needed}; use smaller images, batches or networks, or fewer rows\n")
         return 2
     except KeyboardInterrupt as interrupt:
         sys.stderr.write(f"ccvae {verb}: {interrupt or 'stopped'}\n")
@@ -89,14 +100,13 @@ def message_of(error: Exception) -> str:
     return error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
 
 
-def memory_needed(error: Exception) -> str | None:
-    """What memory was asked for, if that is what an error is about: numpy and torch say how much."""
-    message = str(error).splitlines()[0] if str(error) else "no amount is known"
-    if isinstance(error, MemoryError):
-        return message
-    torch = sys.modules.get("torch")
-    on_gpu = torch is not None and isinstance(error, torch.OutOfMemoryError)
-    return message if on_gpu or "can't allocate memory" in message or "not enough memory" in message else None
+def end_output() -> None:
+    """Drop what the terminal's or a pipe's end did not take, so that the interpreter does not try again when it ends."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError), Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def overview() -> str:

@@ -7,6 +7,7 @@ from typing import Literal
 from ccvae.cli.console import tell
 from ccvae.cli.run_data import PLACE, inputs_of
 from ccvae.config import DataPlace
+from ccvae.distributed.memory import making
 
 __all__ = ["predict"]
 
@@ -49,7 +50,8 @@ def predict(
     run = local_run(run)
     model = load(run, allow_class_paths=allow_class_paths)
     opened = inputs_of(model, run, images, split, None, allow_download, data, csv)
-    table = model.predict_proba(opened, calibrated) if threshold is None else model.predict(opened, threshold, calibrated)
+    with making("predicting"):
+        table = model.predict_proba(opened, calibrated) if threshold is None else model.predict(opened, threshold, calibrated)
     table.insert(0, "id", table.index)
     if out is None:
         sys.stdout.write(table.to_csv(index=False, float_format="%.4f"))

@@ -12,6 +12,7 @@ from ccvae.cli.console import description, tell
 from ccvae.cli.evaluate import draw
 from ccvae.cli.run_data import known_of
 from ccvae.config import DataConfig, ModelConfig, TrainConfig
+from ccvae.distributed.memory import making
 
 __all__ = ["train"]
 
@@ -100,7 +101,8 @@ def train(
             )
     torch.manual_seed(training.seed)
     # a resumed run's checkpoint replaces the weights
-    fresh = CCVAE(dataset.space, dataset.input_shape, model) if base is None else base
+    with making("making the networks"):
+        fresh = CCVAE(dataset.space, dataset.input_shape, model) if base is None else base
     weight = classification_weight(fresh, training)
     size = sum(parameter.numel() for parameter in fresh.parameters())
     if first:
@@ -111,7 +113,8 @@ def train(
         return
     started = time.monotonic()
     try:
-        fit(fresh, dataset, out, training, resume=resume, settings=settings, loggers=loggers(out, tensorboard))
+        with making(f"training with {training.batch_size:,} rows a step"):
+            fit(fresh, dataset, out, training, resume=resume, settings=settings, loggers=loggers(out, tensorboard))
     except Interrupted as interrupt:
         raise KeyboardInterrupt(str(interrupt)) from None
     if not first:

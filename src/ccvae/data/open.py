@@ -12,6 +12,7 @@ from ccvae import data as readers
 from ccvae.config import READERS, DataConfig, check_type
 from ccvae.data.dataset import Dataset
 from ccvae.data.tables.files import TABLE_SUFFIXES
+from ccvae.distributed.memory import making
 from ccvae.labels import LabelSpace
 from ccvae.labels.nearest import did_you_mean
 from ccvae.model.inputs.format import InputFormat
@@ -75,7 +76,8 @@ def open_data(source: str, config: DataConfig | None = None, model: Known | None
             check_type(f"data: {key}", value, hints[key])
     # where a reader works without a folder, the source's name is no path
     arguments: list[Any] = [] if name in WITHOUT_SOURCE and source.replace("-", "_") == name else [source]
-    dataset = reader(*arguments, **settings)
+    with making(f"reading {source}"):
+        dataset = reader(*arguments, **settings)
     if not arguments and Path(source).exists():
         note = f"this is the built-in data set; {source} is also a file or folder here: write ./{source} to read that"
         dataset = replace(dataset, notes=(*dataset.notes, note))

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["check_space", "check_writable", "flush", "machine_name", "writing"]
+__all__ = ["NO_SPACE", "check_space", "check_writable", "disk_is_full", "flush", "machine_name", "writing"]
 
 PARTIAL = re.compile(r"\..+\.(?P<machine>[A-Za-z0-9-]*)\.(?P<process>\d+)\.partial")
 """Names of temporary files: the file that is written, and the machine and process that write it."""
@@ -53,9 +53,7 @@ def writing(path: Path, *, size: int | None = None, durable: bool = True) -> Ite
         if durable:
             flush(path.parent)
     except (OSError, RuntimeError) as error:
-        free = shutil.disk_usage(path.parent).free
-        full = error.errno in NO_SPACE if isinstance(error, OSError) else free < LITTLE_SPACE  # torch.save gives no reason
-        if not full:
+        if not disk_is_full(error, path.parent):
             raise
         written = partial.stat().st_size if partial.exists() else 0
         needed = f"it needs {size:,} bytes" if size is not None else f"it failed after {written:,} bytes"
@@ -63,6 +61,13 @@ def writing(path: Path, *, size: int | None = None, durable: bool = True) -> Ite
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def disk_is_full(error: Exception, folder: Path) -> bool:
+    """Whether an error in writing to a folder is for lack of space: some of torch's and NumPy's give no reason."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in NO_SPACE
+    return shutil.disk_usage(folder).free < LITTLE_SPACE
 
 
 def check_writable(path: Path) -> None:

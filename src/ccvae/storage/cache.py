@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
@@ -13,7 +14,7 @@ from pathlib import Path
 import platformdirs
 from filelock import FileLock
 
-from ccvae.storage.atomic import flush, machine_name
+from ccvae.storage.atomic import disk_is_full, flush, machine_name
 
 __all__ = ["built_once", "cache_root"]
 
@@ -74,8 +75,16 @@ def finished(folder: Path, fresh: Path, build: Callable[[Path], None]) -> Path:
         for file in fresh.rglob("*"):
             flush(file)
         rename_unless_there(fresh, folder)
-    except Exception:
+    except Exception as error:
+        written = sum(file.stat().st_size for file in fresh.rglob("*") if file.is_file())
+        full = isinstance(error, OSError | RuntimeError) and disk_is_full(error, folder.parent)
         shutil.rmtree(fresh, ignore_errors=True)
+        if full and str(folder.parent) not in str(error):
+            raise OSError(
+                errno.ENOSPC,
+                f"no space to write {folder} in the cache: it failed after {written:,} bytes; free some space, or name another "
+                f"folder in the environment variable CCVAE_CACHE",
+            ) from error
         raise
     shutil.rmtree(fresh, ignore_errors=True)  # it still exists if another machine was faster
     return folder
