@@ -3,6 +3,7 @@
 Cases are grouped by kind; `docs/safety.md` has the table of kinds with their numbers, which a test here compares.
 """
 
+import contextlib
 import gzip
 import io
 import json
@@ -47,6 +48,10 @@ def read_images(paths, shape):
 
 LONGEST = 30
 """Seconds that a command may take to refuse its input."""
+LARGEST = 2 * 2**30
+"""Bytes of memory that it may take, with all that was imported before."""
+MEASURED = os.environ.get("CCVAE_MEASURED")
+"""File to which the seconds and megabytes of every test are added; `benchmarks/malformed_inputs.py` makes a table of it."""
 DRAWN = 25
 """Inputs that hypothesis draws for each of the tests below; CI's soak draws more."""
 
@@ -78,6 +83,33 @@ def place(honest, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "work")
     monkeypatch.setenv("CCVAE_CACHE", str(tmp_path / "cache"))
     return tmp_path / "work"
+
+
+def peak_memory():
+    """Most bytes that this process has taken since the last `forget_peak`; None where the system does not say."""
+    status = Path("/proc/self/status")
+    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
+    return None if found is None else int(found[1]) * 1024
+
+
+def forget_peak():
+    """Start to measure the peak of memory again."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+@pytest.fixture(autouse=True)
+def within_limits(request):
+    """Every test here ends in time and takes no more memory than it may."""
+    forget_peak()
+    started = time.monotonic()
+    yield
+    seconds, memory = time.monotonic() - started, peak_memory()
+    if MEASURED:
+        with Path(MEASURED).open("a", encoding="utf-8") as file:
+            file.write(f"{request.node.originalname}\t{seconds:.3f}\t{(memory or 0) / 2**20:.0f}\n")
+    assert seconds < LONGEST
+    assert memory is None or memory < LARGEST
 
 
 def contents(folder):
@@ -679,12 +711,12 @@ def test_processes(place, line):
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stdout); sys.exit(code)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, *line.split()], capture_output=True, text=True, check=False, timeout=4 * LONGEST
+        [sys.executable, "-c", code, *line.split()], capture_output=True, text=True, check=False, timeout=LONGEST
     )
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     assert len([text for text in done.stderr.splitlines() if "error" in text]) == 1
-    assert int(done.stdout.split()[-1]) * 1024 < 2 * 2**30, "memory"
+    assert int(done.stdout.split()[-1]) * 1024 < LARGEST, "memory"
     assert contents(place) == before
 
 
