@@ -34,9 +34,9 @@ def main() -> int:
     lines = [
         "# Refusing malformed inputs",
         "",
-        f"`python benchmarks/malformed_inputs.py` on {platform.machine()}, Python {platform.python_version()}: {len(rows)} tests, "
-        f"{'all passed' if done.returncode == 0 else 'NOT ALL PASSED'}. Memory is the peak of the process that runs the tests, with "
-        "torch and all else that is imported; those as processes are measured by the tests themselves.",
+        f"`python benchmarks/malformed_inputs.py` on {platform.machine()}, Python {platform.python_version()}: "
+        f"{len(rows)} tests, {'all passed' if done.returncode == 0 else 'NOT ALL PASSED'}. Memory is the peak of the process "
+        "that runs the tests, with torch and all else that is imported; those as processes are measured by the tests themselves.",
         "",
         "| tests | number | seconds at most | MB at most |",
         "|---|---:|---:|---:|",

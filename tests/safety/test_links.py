@@ -26,6 +26,7 @@ from ccvae.data.open import open_data
 from ccvae.labels import Binary, LabelSpace
 from ccvae.model.ccvae import CCVAE
 from ccvae.reports.report import write_report
+from ccvae.storage import hub
 from ccvae.storage.atomic import machine_name, writing
 from ccvae.storage.links import check_inside
 
@@ -232,6 +233,16 @@ def test_a_file_is_not_written_through_a_link_of_its_temporary_name(tmp_path, se
         path.write_text("page")
     assert (secret / "note.txt").read_text() == SECRET
     assert (place / "report.html").read_text() == "page"
+
+
+@pytest.mark.parametrize("name", ["README.md", "calibration.json", "config.yaml"])
+def test_nothing_is_uploaded_through_a_link(run, secret, monkeypatch, name):
+    """A run folder's card that is a link would publish a file of this machine."""
+    monkeypatch.setattr(hub, "imported_hub", lambda: pytest.fail("the Hub was asked"))
+    (run / name).unlink(missing_ok=True)
+    (run / name).symlink_to(secret / "note.txt")
+    with pytest.raises(ValueError, match=rf"{name} leads to .*note\.txt"):
+        hub.upload(run, "someone/model", message="model")
 
 
 def test_many_files_are_checked_without_resolving_each(tmp_path, monkeypatch):

@@ -14,7 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ccvae.storage.files import check_regular
 from ccvae.storage.limits import check_limit
+from ccvae.storage.links import check_inside
 from ccvae.storage.run_folder import CALIBRATION, CONFIG, INPUTS, LABELS, WEIGHTS
 
 __all__ = [
@@ -161,14 +163,17 @@ def upload(
 
     Raises:
         ImportError: `huggingface_hub` is not installed.
-        ValueError: the name is none of a repository, or the Hub refuses.
+        ValueError: the name is none of a repository, a file is a link that leads out of the folder, or the Hub refuses.
         ConnectionError: the Hub cannot be reached.
     """
     address = parse_address(repository if is_address(repository) else f"hf://{repository}")
     revision = revision or address.revision
+    present = [name for name in (*FILES, CARD) if (folder / name).exists()]
+    check_inside(folder, present)  # a stranger's link would upload a file of this machine
+    for name in present:
+        check_regular(folder / name)
     hub = imported_hub()
     api = hub.HfApi(endpoint=endpoint(), token=token)
-    present = [name for name in (*FILES, CARD) if (folder / name).exists()]
     with explained(str(address), hub):
         page = api.create_repo(address.repository, private=private, exist_ok=True)
         if revision is not None:
