@@ -36,7 +36,7 @@ def main() -> int:
         "",
         f"`python benchmarks/malformed_inputs.py` on {platform.machine()}, Python {platform.python_version()}: "
         f"{len(rows)} tests, {'all passed' if done.returncode == 0 else 'NOT ALL PASSED'}. Memory is the peak of the process "
-        "that runs the tests, with torch and all else that is imported; those as processes are measured by the tests themselves.",
+        "that runs the tests, with torch and all that is imported; those as processes are measured by the tests themselves.",
         "",
         "| tests | number | seconds at most | MB at most |",
         "|---|---:|---:|---:|",

@@ -113,7 +113,7 @@ def train(
         return
     started = time.monotonic()
     try:
-        with making(f"training with {training.batch_size:,} rows a step"):
+        with making(f"training with {training.batch_size:,} rows per step"):
             fit(fresh, dataset, out, training, resume=resume, settings=settings, loggers=loggers(out, tensorboard))
     except Interrupted as interrupt:
         raise KeyboardInterrupt(str(interrupt)) from None

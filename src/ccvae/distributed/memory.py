@@ -40,7 +40,7 @@ def making(what: str) -> Iterator[None]:
     """Within, an error for lack of memory gets a note of what was being made; the innermost one is told.
 
     Args:
-        what: completes "out of memory while …", such as "training with 64 rows a step".
+        what: completes "out of memory while …", such as "training with 64 rows per step".
     """
     try:
         yield

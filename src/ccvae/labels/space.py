@@ -119,8 +119,8 @@ class LabelSpace:
             if isinstance(cells, pd.DataFrame):
                 raise ValueError(f"{source}: more than one column {label.name!r}")
             # object columns may hold 1 and True, which factorize takes for the same
-            one_by_one = cells.dtype == object and not texts_only(cells)
-            codes, distinct = (np.arange(len(cells)), cells) if one_by_one else pd.factorize(cells, use_na_sentinel=False)
+            each_cell = cells.dtype == object and not texts_only(cells)
+            codes, distinct = (np.arange(len(cells)), cells) if each_cell else pd.factorize(cells, use_na_sentinel=False)
             numbers, wrong = encode_cells(label, distinct.tolist())
             if wrong:
                 rows = [(row, wrong[code]) for row, code in enumerate(codes.tolist()) if code in wrong]
