@@ -19,7 +19,7 @@ PYTEST ?= -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo test check smoke format constraints clean
+.PHONY: help install demo test check smoke docs format constraints clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -29,7 +29,7 @@ install: $(INSTALLED) ## make .venv ready to work in
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("ccvae needs Python 3.11 or newer, and $(PYTHON) is %d.%d: make PYTHON=python3.12, or wherever yours is" % sys.version_info[:2])'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[datasets,hub,log,onnx,sklearn,test]'
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[datasets,docs,hub,log,onnx,sklearn,test]'
 	@touch $@
 
 demo: runs/demo/report.html ## train on drawn faces with few labels and show what was learned (some minutes)
@@ -55,6 +55,9 @@ smoke: $(INSTALLED) ## a tiny run of the command line, from training to pictures
 	$(BIN)/ccvae predict build/smoke --out build/smoke/predictions.csv
 	$(BIN)/ccvae generate build/smoke --given digit=3 --out build/smoke/threes.png
 
+docs: $(INSTALLED) ## the documentation site in build/site; executes the tutorials (minutes), and any broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
 format: $(INSTALLED) ## lay the code out
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -62,7 +65,7 @@ format: $(INSTALLED) ## lay the code out
 constraints: ## pin the newest versions that fit together (then run the tests)
 	rm -rf $(VENV)-fresh
 	$(PYTHON) -m venv $(VENV)-fresh
-	$(VENV)-fresh/bin/python -m pip install torch==2.13.0 '.[datasets,hub,log,onnx,sklearn,test]'
+	$(VENV)-fresh/bin/python -m pip install torch==2.13.0 '.[datasets,docs,hub,log,onnx,sklearn,test]'
 	{ sed '/^[^#]/,$$d' constraints.txt; $(VENV)-fresh/bin/python -m pip freeze --exclude ccvae | sed -E 's/\+[a-z0-9.]+$$//'; } > constraints.new
 	mv constraints.new constraints.txt
 	rm -rf $(VENV)-fresh

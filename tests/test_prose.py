@@ -31,7 +31,7 @@ BANNED = {
 FILES = [
     *sorted((REPOSITORY / "src").rglob("*.py")),
     *sorted((REPOSITORY / "src").rglob("*.html")),
-    *sorted((REPOSITORY / "docs").glob("*.md")),
+    *sorted((REPOSITORY / "docs").rglob("*.md")),
     REPOSITORY / "README.md",
     REPOSITORY / "CONTRIBUTING.md",
 ]

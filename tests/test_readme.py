@@ -1,4 +1,7 @@
-"""README and docs: their Python code runs, their commands are parsed, and what they name exists."""
+"""README and docs: their Python code runs, their commands are parsed, and what they name exists.
+
+`make docs` builds the site of the docs, executes the tutorials at full size and checks anchors too.
+"""
 
 import functools
 import os
@@ -7,19 +10,21 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 
 from ccvae.cli import main as cli
 
 REPOSITORY = Path(__file__).parents[1]
 README = REPOSITORY / "README.md"
-DOCUMENTS = [README, *sorted((REPOSITORY / "docs").glob("*.md"))]
+DOCUMENTS = [README, *sorted((REPOSITORY / "docs").rglob("*.md"))]
 LONGEST_README = 130
 """Lines."""
 
@@ -27,8 +32,11 @@ SMALLER = {
     r"avatars\(\s*[\d_]+": "avatars(200",
     r"\bepochs=\d+": "epochs=1",
     r"\blabelled=[\d_.]+": "labelled=80",
+    r"\bhide\([\d_]+": "hide(80",
     r"\blatent_dim=\d+": "latent_dim=40",
     r"\bsize=\d+": "size=16",
+    r"\b(\w+_)?steps=\d{3,}": r"\1steps=20",
+    r"\bteachers=\d+": "teachers=1",
 }
 """What the code of the README is run with, so that it takes seconds: patterns and what stands in for them."""
 
@@ -63,19 +71,33 @@ def write_images(folder: Path) -> None:
     table.to_csv(folder / "labels.csv", index=False)
 
 
-@pytest.mark.parametrize("document", [path for path in DOCUMENTS if blocks(path, "python")], ids=lambda path: path.name)
-def test_python_code_runs(document: Path, tmp_path: Path) -> None:
-    """All of a document's code in one process and without a warning, since each block may continue those before it."""
+def smaller(document: Path) -> str:
+    """A document's code, changed so that it takes seconds, each line at its own place, so that errors name it."""
     lines = [""] * document.read_text().count("\n")
     for start, text in blocks(document, "python"):
-        for pattern, smaller in SMALLER.items():
-            text = re.sub(pattern, smaller, text)
+        for pattern, replacement in SMALLER.items():
+            text = re.sub(pattern, replacement, text)
         lines[start - 1 : start - 1 + text.count("\n")] = text.splitlines()
-    write_images(tmp_path)
-    (tmp_path / document.name).write_text("\n".join(lines))  # so that errors name the document's own lines
-    environment = os.environ | {"CCVAE_CACHE": str(tmp_path / "cache"), "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"}
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("folder", sorted({document.parent for document in DOCUMENTS}), ids=lambda path: path.name)
+def test_python_code_runs(folder: Path, tmp_path: Path) -> None:
+    """The code of all documents of a folder, without a warning: in one process, since importing torch takes long."""
+    documents = [document for document in DOCUMENTS if document.parent == folder and blocks(document, "python")]
+    for document in documents:
+        place = tmp_path / document.stem
+        place.mkdir()
+        write_images(place)
+        (place / document.name).write_text(smaller(document))
+    program = "import os, runpy, sys\nfor path in sys.argv[1:]:\n    os.chdir(os.path.dirname(path))\n    runpy.run_path(path)"
     run = subprocess.run(
-        [sys.executable, document.name], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "-c", program, *(str(tmp_path / document.stem / document.name) for document in documents)],
+        env=os.environ | {"CCVAE_CACHE": str(tmp_path / "cache"), "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     assert run.returncode == 0, run.stderr
     assert "Warning" not in run.stderr
@@ -131,7 +153,19 @@ def test_extras_exist() -> None:
     assert named <= extras
 
 
-@pytest.mark.parametrize("document", [*DOCUMENTS, REPOSITORY / "CONTRIBUTING.md"], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "document", [*DOCUMENTS, REPOSITORY / "CONTRIBUTING.md"], ids=lambda path: path.relative_to(REPOSITORY).as_posix()
+)
 def test_links_lead_to_files(document: Path) -> None:
     links = [link for link in re.findall(r"\]\(([^)#\s]+)", document.read_text()) if "://" not in link]
     assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    def pages(entry: Any) -> Iterator[str]:
+        for each in entry if isinstance(entry, list) else entry.values() if isinstance(entry, dict) else []:
+            yield from [each] if isinstance(each, str) else pages(each)
+
+    site = yaml.safe_load((REPOSITORY / "mkdocs.yml").read_text())
+    listed = {page for page in pages(site["nav"]) if not page.startswith("repository/")}
+    assert listed == {path.relative_to(REPOSITORY / "docs").as_posix() for path in DOCUMENTS[1:]}
