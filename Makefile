@@ -19,7 +19,7 @@ PYTEST ?= -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo test check smoke docs format constraints clean
+.PHONY: help install demo test check smoke docs package format constraints clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -57,6 +57,10 @@ smoke: $(INSTALLED) ## a tiny run of the command line, from training to pictures
 
 docs: $(INSTALLED) ## the documentation site in build/site; executes the tutorials (minutes), and any broken link is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
+package: $(INSTALLED) ## build wheel and source distribution into build/dist, and try them in fresh environments
+	$(BIN)/python -m hatchling build -d build/dist
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/test_package.py
 
 format: $(INSTALLED) ## lay the code out
 	$(BIN)/ruff format .

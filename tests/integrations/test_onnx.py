@@ -1,13 +1,13 @@
 import json
 
 import numpy as np
-import onnx
 import onnxruntime
 import pytest
 import torch
 from torch import nn
 
 import ccvae
+import onnx
 from ccvae.cli.main import main
 from ccvae.integrations.onnx import GRAPHS, export_onnx
 from ccvae.model.calibration import Calibration

@@ -6,7 +6,6 @@ import logging
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from ccvae.cli.console import description, tell
 from ccvae.cli.evaluate import draw
@@ -27,7 +26,6 @@ def train(
     training: TrainConfig = TRAINING,
     resume: bool = False,
     dry_run: bool = False,
-    tensorboard: bool = False,
     figures: bool = True,
     start_from: Path | None = None,
     allow_class_paths: bool = False,
@@ -42,7 +40,6 @@ def train(
         training: how it is trained.
         resume: continue from the last checkpoint in the run folder, or start at the beginning if it has none.
         dry_run: read the data, describe the model, and stop without writing anything.
-        tensorboard: write logs for TensorBoard too (needs the package tensorboard).
         figures: draw figures and write the report after training.
         start_from: run folder whose weights training starts from (also written --from RUN); its labels, input columns and model
             settings are taken over.
@@ -61,6 +58,7 @@ def train(
     from ccvae.storage.run_folder import CONFIG, check_free, check_resumable
     from ccvae.training.few_labels import recipe_for
     from ccvae.training.fit import Interrupted, fit, precision_of
+    from ccvae.training.loggers import check_logger
     from ccvae.training.losses import classification_weight
     from ccvae.training.trainer import check_machine
 
@@ -85,6 +83,7 @@ def train(
     if first and not dry_run:
         check_writable(out)
     check_machine(training)
+    check_logger(training.logger)
     if data.size is not None:
         check_image_size(model, data.size)
     dataset = open_data(source, data, None if start_from is None else known_of(start_from))
@@ -114,7 +113,7 @@ def train(
     started = time.monotonic()
     try:
         with making(f"training with {training.batch_size:,} rows per step"):
-            fit(fresh, dataset, out, training, resume=resume, settings=settings, loggers=loggers(out, tensorboard))
+            fit(fresh, dataset, out, training, resume=resume, settings=settings)
     except Interrupted as interrupt:
         raise KeyboardInterrupt(str(interrupt)) from None
     if not first:
@@ -124,15 +123,3 @@ def train(
     if figures:
         draw(out, dataset, allow_class_paths=True)
     exit_now()
-
-
-def loggers(out: Path, tensorboard: bool) -> list[Any]:
-    """Lightning's TensorBoard logger, if requested."""
-    if not tensorboard:
-        return []
-    from lightning.pytorch.loggers import TensorBoardLogger
-
-    try:
-        return [TensorBoardLogger(out, name="tensorboard", version="")]
-    except ModuleNotFoundError:
-        raise ValueError("tensorboard: the package is not installed; run: pip install 'ccvae[log]'") from None

@@ -3,7 +3,7 @@
 from ccvae.config.data import READERS, DataConfig, DataPlace
 from ccvae.config.evaluation import EvaluationConfig
 from ccvae.config.model import ModelConfig
-from ccvae.config.training import TrainConfig
+from ccvae.config.training import LoggerName, TrainConfig
 from ccvae.config.validation import check_input_shape, check_seed, check_type, check_whole, settings_from
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "DataConfig",
     "DataPlace",
     "EvaluationConfig",
+    "LoggerName",
     "ModelConfig",
     "TrainConfig",
     "check_input_shape",

@@ -7,9 +7,10 @@ from typing import Literal
 
 from ccvae.config.validation import check_range, check_seed, check_types, check_whole
 
-__all__ = ["Estimator", "Precision", "TrainConfig"]
+__all__ = ["Estimator", "LoggerName", "Precision", "TrainConfig"]
 
 Estimator = Literal["exact", "paper"]
+LoggerName = Literal["tensorboard", "mlflow", "wandb"]
 Precision = Literal["auto", "32-true", "64-true", "bf16-mixed", "16-mixed"]
 
 
@@ -68,6 +69,10 @@ class TrainConfig:
         compile: compile networks and label terms with `torch.compile`. It takes a minute or two before the first steps, and
             saves many kernel launches per step on a GPU. With several processes, whose networks exchange statistics, only label
             terms are compiled.
+        logger: "tensorboard", "mlflow" or "wandb" log metrics and settings beside `metrics.csv` (see
+            `ccvae.training.loggers`); they need a run folder.
+        log_pictures: epochs between pictures of reconstructions, interventions and traversals in that log; 0 logs none. Each
+            time takes about as long as predicting a few hundred images, and is logged as `pictures/seconds`.
     """
 
     epochs: int = 12
@@ -105,6 +110,8 @@ class TrainConfig:
     strategy: str = "auto"
     precision: Precision = "auto"
     compile: bool = False
+    logger: LoggerName | None = None
+    log_pictures: int = 0
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -116,6 +123,7 @@ class TrainConfig:
         check_range("label_learning_rate", self.label_learning_rate, above=0)
         check_range("kl_warmup", self.kl_warmup, least=0, most=1)
         check_whole("patience", self.patience, least=0)
+        check_whole("log_pictures", self.log_pictures, least=0)
         check_whole("num_nodes", self.num_nodes, least=1)
         check_seed(self.seed)
         for name, least in (

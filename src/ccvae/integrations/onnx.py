@@ -214,8 +214,9 @@ def export_onnx(model: LatentModel, folder: str | Path, graphs: Sequence[str] = 
     if unknown:
         raise ValueError(f"graphs: expected some of {', '.join(GRAPHS)}, found {', '.join(unknown)}")
     try:
-        import onnx
         import onnxscript  # noqa: F401 — torch's exporter needs it
+
+        import onnx
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f"ONNX export needs {error.name}; run: pip install 'ccvae[onnx]'") from None
     paths = []
@@ -274,10 +275,12 @@ def metadata(graph: Graph, name: str) -> dict[str, str]:
     columns = [column for label in model.space for column in label.output_columns]
     blocks = {label: [block.start, block.stop] for label, block in zip(model.space.names, model.block_slices, strict=True)}
     image = len(model.input_shape) == 3
+    framing = model.input_format.framed(model.input_shape) if image else None
     return {
         "ccvae.graph": name,
         "ccvae.input_shape": json.dumps(list(model.input_shape)),
         "ccvae.value_range": json.dumps([0.0, 1.0] if image else None),
+        "ccvae.images": json.dumps({"fit": framing.fit, "square": framing.square} if framing else None),
         "ccvae.labels": model.space.to_json(),
         "ccvae.probability_columns": json.dumps(columns),
         "ccvae.blocks": json.dumps(blocks),

@@ -63,7 +63,7 @@ __all__ = [
     "write_weights",
 ]
 
-RESUMABLE_CHANGES = ("accelerator", "devices", "num_nodes", "strategy", "compile")
+RESUMABLE_CHANGES = ("accelerator", "devices", "num_nodes", "strategy", "compile", "logger", "log_pictures")
 RESOLVED = (("latent_dim", 0), ("precision", "auto"))
 """Settings for which the run folder has the value that was chosen instead."""
 PARTIAL = "interrupted after"

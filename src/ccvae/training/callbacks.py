@@ -189,6 +189,12 @@ class EpochProgressBar(TQDMProgressBar):
         if self.title:
             self.train_progress_bar.set_description(f"{self.title}, epoch {trainer.current_epoch + 1} of {trainer.max_epochs}")
 
+    def get_metrics(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> dict[str, Any]:
+        """What is shown beside the bar, without the version number of a logger's run."""
+        shown = super().get_metrics(trainer, module)
+        shown.pop("v_num", None)
+        return dict(shown)
+
 
 class ProgressBar(Callback):
     """One progress bar for all steps of a training, removed at its end.

@@ -22,6 +22,7 @@ from ccvae.data.stored import store
 from ccvae.distributed.devices import chosen_precision, warn_of_slow_precision
 from ccvae.distributed.shard import is_first_process
 from ccvae.model.calibration import fit_calibration
+from ccvae.model.ccvae import CCVAE
 from ccvae.model.latent_model import LatentModel
 from ccvae.model.objective import Objective
 from ccvae.model.saving import save, save_settings
@@ -29,16 +30,25 @@ from ccvae.storage.atomic import writing
 from ccvae.storage.links import check_inside, check_no_link
 from ccvae.storage.run_folder import WEIGHTS, check_free
 from ccvae.training import few_labels, teachers
-from ccvae.training.callbacks import Checkpoints, EpochProgressBar, Interrupted, MetricsTable, StopOnInterrupt
+from ccvae.training.callbacks import (
+    STEPS_BETWEEN_CHECKS,
+    Checkpoints,
+    EpochProgressBar,
+    Interrupted,
+    MetricsTable,
+    StopOnInterrupt,
+)
 from ccvae.training.checkpoint_checks import same_structure
 from ccvae.training.checkpoint_files import LAST, PREVIOUS, newest_checkpoint, read_checkpoint
 from ccvae.training.compilation import compiled
 from ccvae.training.final_checks import check_finite_weights, not_finite, warn_if_at_chance
+from ccvae.training.logged_pictures import LoggedPictures
+from ccvae.training.loggers import build_logger, check_logger
 from ccvae.training.losses import ObjectiveLoss
 from ccvae.training.module import TrainingModule
 from ccvae.training.optimizer import build_optimizer, decayed_parameters
 from ccvae.training.stage import Stage
-from ccvae.training.trainer import build_trainer, run
+from ccvae.training.trainer import OWN_CHECKPOINTS, build_trainer, run
 
 __all__ = ["Interrupted", "fit"]
 
@@ -74,7 +84,7 @@ def fit(
         resume: continue from the last checkpoint in `out`; without one, start at the beginning, which a message says.
         settings: further sections of the run folder's `config.yaml`, such as the origin of the data.
         callbacks: further Lightning callbacks, of the model's own training and not of its teachers'.
-        loggers: Lightning loggers, of the same.
+        loggers: Lightning loggers, of the same, beside the one that `config` names.
         progress: whether to show a progress bar.
         trainer: further arguments of Lightning's `Trainer`; they take precedence over ours.
         objective: what to maximise instead of the configured estimator's bound, such as a baseline's objective. The weights
@@ -103,6 +113,7 @@ def fit(
     kept = None if folder is None else folder / "checkpoints"
     if resume:
         check_resumption(folder)
+    check_logging(model, config, folder, loggers)
     recipe = None if objective is not None else few_labels.recipe_for(config, data)
     augmentation = few_labels.augmentation_for(config, data, recipe)
     first = is_first_process()
@@ -111,6 +122,11 @@ def fit(
             check_free(folder)
         chosen = {} if recipe is None else {"few_labels": asdict(recipe)}
         save_settings(model, folder, {"training": asdict(config), **chosen, **write_data(data, folder, settings)})
+    logged = {"model": asdict(model.config), "training": asdict(config)}
+    own = [build_logger(config.logger, folder, logged, resume)] if config.logger and folder and first else []
+    loggers = [*loggers, *own]
+    if config.log_pictures and isinstance(model, CCVAE):
+        callbacks = [*callbacks, LoggedPictures(model, data, config.log_pictures)]
     stage = Stage(kept, folder and folder / "metrics.csv", "" if recipe is None else "CCVAE", resume, progress, trainer)
     try:
         if recipe is not None:
@@ -135,6 +151,21 @@ def fit(
             save(model, folder)
     model.run_folder = folder
     return model
+
+
+def check_logging(model: LatentModel, config: TrainConfig, folder: Path | None, loggers: Sequence[Any]) -> None:
+    """Raise `ValueError` if a configuration asks for logs that there cannot be."""
+    check_logger(config.logger)
+    if config.logger is not None and folder is None:
+        raise ValueError("logger: logs are written into the run folder; give out")
+    if not config.log_pictures:
+        return
+    if config.logger is None and not loggers:
+        raise ValueError("log_pictures: pictures need a log; set logger to tensorboard, mlflow or wandb")
+    if len(model.input_shape) != 3 or not isinstance(model, CCVAE):
+        raise ValueError("log_pictures: only a CCVAE of images has pictures; leave it out")
+    if any(word in config.strategy for word in OWN_CHECKPOINTS):
+        raise ValueError(f"log_pictures: pictures need a whole model, which {config.strategy} splits; leave it out")
 
 
 def check_resumption(folder: Path | None) -> None:
@@ -205,6 +236,7 @@ def train(
         "logger": list(loggers) or False,
         "enable_checkpointing": checkpoints is not None,
         "enable_progress_bar": stage.progress,
+        "log_every_n_steps": STEPS_BETWEEN_CHECKS,
     }
     lightning_trainer = build_trainer(config, **own | (stage.trainer or {}))
     module = training_module(model, data, config, lightning_trainer, stage, objective)

@@ -23,7 +23,7 @@ from ccvae.training.checkpoint_checks import restorable, with_clean_callbacks
 from ccvae.training.checkpoint_files import CheckpointFiles
 from ccvae.training.module import TrainingModule
 
-__all__ = ["build_trainer", "check_machine", "run"]
+__all__ = ["OWN_CHECKPOINTS", "build_trainer", "check_machine", "run"]
 
 LONGEST_WAIT = timedelta(minutes=10)
 """Time after which a process stops waiting for others; reading data or writing a checkpoint must not take longer."""
@@ -116,6 +116,7 @@ def run(trainer: Trainer, module: TrainingModule, interrupts: StopOnInterrupt, c
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
         warnings.filterwarnings("ignore", message="You defined a `validation_step` but have no `val_dataloader`")
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+        warnings.filterwarnings("ignore", message="The number of training batches .* is smaller than the logging interval")
         # now, so that a checkpoint in double precision is not rounded when it is restored
         trainer.precision_plugin.convert_module(module)
         if any(word in type(trainer.strategy).__name__.lower() for word in OWN_CHECKPOINTS):

@@ -1,0 +1,117 @@
+"""The wheel and the source distribution, installed into fresh environments: what users get, without this repository.
+
+The environments see the packages of this one through a path file, so that nothing is downloaded. A path file within that folder
+is not read, so ccvae itself comes from the wheel only.
+"""
+
+import os
+import site
+import subprocess
+import sys
+import tarfile
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+from hatchling.builders.sdist import SdistBuilder
+from hatchling.builders.wheel import WheelBuilder
+
+import ccvae
+from test_readme import README, REPOSITORY, commands, write_images
+
+TINY = "--data.size 16 --training.epochs 1 --model.width 4 --figures false"
+SMALLER = {
+    "train avatars": f"--data.options '{{\"count\": 120}}' --data.labelled 60 --data.validation 20 --data.test 20 {TINY}",
+    "train my_images": TINY,
+    "evaluate": "--settings.rows 20 --settings.edit_rows 6 --settings.truth_rows 4 --settings.repeats 2 "
+    "--settings.evidence_rows 2 --settings.pairs 4 --settings.probe_rows 40 --settings.draws 2",
+}
+"""What follows the commands of the README, so that they take seconds. Otherwise they are run word for word."""
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """Wheel and source distribution."""
+    folder = tmp_path_factory.mktemp("dist")
+    [wheel] = WheelBuilder(str(REPOSITORY)).build(directory=str(folder), versions=["standard"])
+    [source] = SdistBuilder(str(REPOSITORY)).build(directory=str(folder), versions=["standard"])
+    return Path(wheel), Path(source)
+
+
+@pytest.fixture(scope="module")
+def fresh(built, tmp_path_factory):
+    """A fresh environment with the wheel, and an empty folder to work in."""
+    place = tmp_path_factory.mktemp("fresh")
+    return environment(place / "env", built[0]), place
+
+
+def environment(folder: Path, package: Path) -> Path:
+    """A new environment with a package, and with what this environment has; its Python."""
+    venv.create(folder, with_pip=False, symlinks=os.name != "nt")
+    python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
+    own = Path(run(python, "-c", "import site; print(site.getsitepackages()[0])").strip())
+    words = ["-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--no-compile"]
+    run(sys.executable, *words, "--prefix", str(folder), str(package))
+    (own / "packages_of_the_tests.pth").write_text("\n".join(site.getsitepackages()) + "\n")
+    return python
+
+
+def run(program, *arguments, cwd=None, **variables):
+    plain = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
+    done = subprocess.run(
+        [str(program), *arguments], cwd=cwd, env=plain | variables, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def test_it_is_the_installed_package(fresh):
+    python, place = fresh
+    shown = run(python, "-c", "import ccvae; print(ccvae.__file__, ccvae.__version__)", cwd=place).split()
+    assert shown[0].startswith(str(place / "env"))
+    assert shown[1] == ccvae.__version__
+    assert run(python.parent / "ccvae", "--version", cwd=place) == f"ccvae {ccvae.__version__}\n"
+
+
+def test_commands_of_the_readme_run_word_for_word(fresh):
+    """All of them but the one that needs a network, in one folder, as a reader would type them."""
+    python, place = fresh
+    write_images(place)
+    lines = [line for line in commands(README, "ccvae") if "COMMAND" not in line and " RUN" not in line]
+    assert len(lines) >= 9
+    for line in lines:
+        more = next((words for start, words in SMALLER.items() if line.startswith(f"ccvae {start}")), "")
+        typed = f"{line.split('#')[0]} {more}"
+        run("bash", "-c", typed, cwd=place, PATH=f"{python.parent}:{os.environ['PATH']}", CCVAE_CACHE=str(place / "cache"),
+            OMP_NUM_THREADS="1", MPLBACKEND="Agg")  # fmt: skip
+    written = {path.relative_to(place).as_posix() for path in place.rglob("*") if "env" not in path.parts}
+    for name in ("glasses.png", "runs/avatars/onnx/encoder.onnx", "runs/avatars/metrics.json", "predictions.csv"):
+        assert name in written
+
+
+def test_types_are_seen_from_outside(fresh):
+    """The package has `py.typed`, and a strict program of a user has no errors."""
+    python, place = fresh
+    words = ["--strict", "--python-executable", str(python), "--cache-dir", str(place / "mypy")]
+    shown = run(sys.executable, "-m", "mypy", *words, str(REPOSITORY / "tests" / "typed_program.py"), cwd=place)
+    assert "Success" in shown
+    wrong = place / "wrong.py"
+    wrong.write_text("import ccvae\nccvae.load(5)\nccvae.TrainConfig(epochs='many')\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", *words, str(wrong)], cwd=place, capture_output=True, text=True, check=False
+    )
+    assert "Found 2 errors" in done.stdout
+
+
+def test_the_source_distribution_makes_the_same_wheel(built, tmp_path):
+    wheel, source = built
+    with tarfile.open(source) as archive:
+        archive.extractall(tmp_path, filter="data")
+    [unpacked] = tmp_path.iterdir()
+    assert {"src", "tests", "benchmarks", "examples", "constraints.txt", "Makefile", "README.md", "LICENSE"} <= {
+        path.name for path in unpacked.iterdir()
+    }
+    [again] = WheelBuilder(str(unpacked)).build(directory=str(tmp_path / "dist"), versions=["standard"])
+    with zipfile.ZipFile(wheel) as ours, zipfile.ZipFile(again) as theirs:
+        assert {each.filename: each.CRC for each in ours.infolist()} == {each.filename: each.CRC for each in theirs.infolist()}
