@@ -19,16 +19,7 @@ from hatchling.builders.sdist import SdistBuilder
 from hatchling.builders.wheel import WheelBuilder
 
 import ccvae
-from test_readme import README, REPOSITORY, commands, write_images
-
-TINY = "--data.size 16 --training.epochs 1 --model.width 4 --figures false"
-SMALLER = {
-    "train avatars": f"--data.options '{{\"count\": 120}}' --data.labelled 60 --data.validation 20 --data.test 20 {TINY}",
-    "train my_images": TINY,
-    "evaluate": "--settings.rows 20 --settings.edit_rows 6 --settings.truth_rows 4 --settings.repeats 2 "
-    "--settings.evidence_rows 2 --settings.pairs 4 --settings.probe_rows 40 --settings.draws 2",
-}
-"""What follows the commands of the README, so that they take seconds. Otherwise they are run word for word."""
+from test_readme import REPOSITORY
 
 
 @pytest.fixture(scope="module")
@@ -73,22 +64,6 @@ def test_it_is_the_installed_package(fresh):
     assert shown[0].startswith(str(place / "env"))
     assert shown[1] == ccvae.__version__
     assert run(python.parent / "ccvae", "--version", cwd=place) == f"ccvae {ccvae.__version__}\n"
-
-
-def test_commands_of_the_readme_run_word_for_word(fresh):
-    """All of them but the one that needs a network, in one folder, as a reader would type them."""
-    python, place = fresh
-    write_images(place)
-    lines = [line for line in commands(README, "ccvae") if "COMMAND" not in line and " RUN" not in line]
-    assert len(lines) >= 9
-    for line in lines:
-        more = next((words for start, words in SMALLER.items() if line.startswith(f"ccvae {start}")), "")
-        typed = f"{line.split('#')[0]} {more}"
-        run("bash", "-c", typed, cwd=place, PATH=f"{python.parent}:{os.environ['PATH']}", CCVAE_CACHE=str(place / "cache"),
-            OMP_NUM_THREADS="1", MPLBACKEND="Agg")  # fmt: skip
-    written = {path.relative_to(place).as_posix() for path in place.rglob("*") if "env" not in path.parts}
-    for name in ("glasses.png", "runs/avatars/onnx/encoder.onnx", "runs/avatars/metrics.json", "predictions.csv"):
-        assert name in written
 
 
 def test_types_are_seen_from_outside(fresh):
