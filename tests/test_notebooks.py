@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
+import ccvae
 from ccvae import CCVAE, Binary, Categorical, Continuous, LabelSpace
+from ccvae.data import arrays, check
 from conftest import squares
 
 
@@ -41,3 +43,21 @@ def test_a_model_is_shown_in_one_line():
     assert repr(model).startswith("CCVAE(3 labels, inputs ")
     assert "12 latents" in repr(model)
     assert "\n" not in repr(model)
+
+
+def test_checks_are_shown_with_what_to_look_at():
+    data = arrays(np.random.default_rng(0).integers(0, 256, (90, 16, 16), dtype=np.uint8), {"<y>": [-1, 0, 1] * 30})
+    for shown in (check(data)._repr_html_(), data._repr_html_()):
+        assert "looks like a code for not observed" in shown
+        assert "<y>" not in shown
+        assert shown.count("<img") == 8
+    assert "no problems found" in check(data)._repr_html_()
+
+
+def test_training_says_nothing_of_other_products(caplog, capfd):
+    data = arrays(np.random.default_rng(0).normal(size=(60, 3)), [0, 1] * 30)
+    with caplog.at_level("INFO"):
+        model = ccvae.fit(CCVAE.for_data(data, width=2, latent_dim=4), data, epochs=1, progress=False, accelerator="cpu")
+    assert not caplog.text
+    assert capfd.readouterr() == ("", "")
+    assert repr(model).count("\n") == 0

@@ -1,5 +1,6 @@
 """Runs that stand alone: written from Python or the command line, evaluated from any folder, trained further, started from."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from PIL import Image
 import ccvae
 from ccvae.cli.main import main
 from ccvae.data import arrays, image_folder, table
+from ccvae.data.origin import settings_of
 
 ROWS = pd.DataFrame(
     {"id": [f"r{row}" for row in range(60)], "x": np.arange(60) * 1000.0, "c": ["u", "v", "w"] * 20, "y": ["a", "b"] * 30}
@@ -88,6 +90,59 @@ def test_data_in_memory_are_kept_with_the_run(tmp_path: Path, capsys: pytest.Cap
     (tmp_path / "x" / "data.safetensors").write_bytes(b"no")
     assert main(["predict", "x"]) == 2
     assert "damaged" in capsys.readouterr().err
+
+
+def test_data_that_were_changed_after_reading_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "im").mkdir()
+    for number in range(60):
+        Image.fromarray(np.full((16, 16), 4 * number, dtype=np.uint8)).save(tmp_path / "im" / f"{number}.png")
+    pd.DataFrame({"f": [f"{number}.png" for number in range(60)], "y": [0, 1] * 30}).to_csv("l.csv", index=False)
+    read = image_folder("im", "l.csv", size=16)
+    assert settings_of(read) is not None
+    for changed in (replace(read, inputs=255 - read.inputs), read.hide(4), replace(read, labels=1 - read.labels)):
+        assert settings_of(changed) is None
+    inverted = replace(read, inputs=255 - read.inputs)
+    model = fitted(inverted, tmp_path / "x", network="mlp")
+    lines = said(["predict", "x"], capsys).splitlines()[1:]
+    expected = model.predict_proba(inverted.tensor("test")).iloc[:, 0]
+    np.testing.assert_allclose([float(line.split(",")[1]) for line in lines], expected, atol=1e-4)
+
+
+def test_reports_of_tables_speak_in_own_units(tmp_path: Path) -> None:
+    run = written_by_cli(tmp_path)
+    assert main(["report", str(run)]) == 0
+    page = (run / "report.html").read_text()
+    assert "One row with other labels, in own units" in page
+    assert "with y=b" in page
+    with Image.open(run / "figures" / "reconstructions.png") as figure:
+        assert "both are beside the names, in own units" in figure.info["Description"]
+
+
+def test_tables_are_written_as_csv_whatever_the_name(tmp_path: Path) -> None:
+    run = str(written_by_cli(tmp_path))
+    for out, written in (("made", "made.csv"), ("made.v2", "made.v2.csv"), ("made.png", "made.csv"), ("a.CSV", "a.CSV")):
+        assert main(["generate", run, "--count", "2", "--out", out]) == 0
+        assert len(pd.read_csv(tmp_path / written)) == 2
+    assert main(["transfer", run, " y ", "--csv", "my/rows.csv", "--out", "t.csv"]) == 0
+
+
+def test_values_and_flags_are_suggested(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ROWS.assign(y=["small", "large"] * 30).to_csv("rows.csv", index=False)
+    words = ["rows.csv", "--data.labels", "y", "--data.id_column", "id", "--model.width", "2", "--model.latent_dim", "6"]
+    assert main(["train", *words, "--out", "run", *SHORT]) == 0
+    for given, hint in (
+        (["generate", "run", "--given", "y=smal"], "did you mean 'small'"),
+        (["generate", "run", "--given", "Y=small"], "did you mean 'y'"),
+        (["counterfactual", "run", "y", "--value", "larg"], "did you mean 'large'"),
+        (["intervene", "run", "y=small", "x=3"], "join values of one argument with commas"),
+        (["predict", "run", "--csv", "row.csv"], "no file row.csv"),
+        (["train", "rows.csv", "--data.labels", "Y"], "did you mean 'y'"),
+        (["train", "row.csv", "--data.labels", "y"], "did you mean 'rows.csv'"),
+        (["train", "rows.csv", "--data.labels", "y", "--model.network", "mpl"], "did you mean 'mlp'"),
+        (["predict", "run", "--split", "tset"], "did you mean 'test'"),
+    ):
+        assert main(given) == 2
+        assert hint in capsys.readouterr().err
 
 
 def test_another_working_directory_and_another_place(

@@ -173,7 +173,7 @@ def traverse(
     model = load(run, allow_class_paths=allow_class_paths)
     opened = inputs_of(model, run, images, "test", count, allow_download, data, csv)
     x = model.inputs(opened)
-    names = labels.split(",")
+    names = names_in(labels)
     walked = model.traverse(x, names, steps, strength)
     if model.input_format.columns is not None:
         write_table(model, out, walked, opened.read_ids)
@@ -226,12 +226,12 @@ def transfer(
         opened = inputs_of(model, run, None, "test", 1 + count, allow_download, data, csv)
         rows = model.inputs(opened)
         ids = None if opened.read_ids is None else opened.read_ids[1:]
-        write_table(model, out, model.transfer(rows[:1], rows[1:], labels.split(",")), ids)
+        write_table(model, out, model.transfer(rows[:1], rows[1:], names_in(labels)), ids)
         return
     sources = None if source is None else [source]
     source_images = model.inputs(inputs_of(model, run, sources, "test", 1, allow_download, data))
     x = model.inputs(inputs_of(model, run, targets, "test", count, allow_download, data))
-    results = model.transfer(source_images[:1], x, labels.split(","))
+    results = model.transfer(source_images[:1], x, names_in(labels))
     blank = torch.ones_like(source_images[:1])
     first = torch.cat([source_images[:1], x])
     caption = f"The source, then targets above the same with the source's {labels}."
@@ -300,7 +300,8 @@ def write_table(model: "CCVAE", out: Path, results: Any, ids: "pd.Index | None" 
     from ccvae.storage.atomic import writing
 
     table = results if isinstance(results, pd.DataFrame) else as_given(model, results, None, Inputs(lambda _: iter(()), ids))
-    place = out.with_suffix(".csv") if out.suffix.lower() == ".png" else out
+    suffix = out.suffix.lower()
+    place = out if suffix == ".csv" else out.with_suffix(".csv") if suffix == ".png" else out.with_name(f"{out.name}.csv")
     with writing(place) as path:
         table.reset_index().to_csv(path, index=False)
     tell(f"{len(table)} rows in {place}")
@@ -354,6 +355,11 @@ def write_each(folder: Path, pictures: "Tensor", first: int = 0) -> None:
     for number, pixels in enumerate(pictures.cpu(), first):
         with writing(folder / f"{number:04d}.png", durable=False) as path:
             to_pil(pixels).save(path, format="PNG")
+
+
+def names_in(labels: str) -> list[str]:
+    """Names of labels, separated by commas."""
+    return [name.strip() for name in labels.split(",")]
 
 
 def check_numbers(**numbers: int) -> None:

@@ -21,7 +21,7 @@ from ccvae.model.inputs.columns import InputColumns
 from ccvae.model.inputs.decoding import Framing
 from ccvae.model.inputs.format import InputFormat
 
-__all__ = ["Dataset", "Truth"]
+__all__ = ["MOST_LABELS", "Dataset", "Truth", "first_images"]
 
 
 SHOWN, MOST_LABELS = 8, 40
@@ -203,7 +203,7 @@ class Dataset:
 
     def _repr_html_(self) -> str:
         """Summary for notebooks: splits, labels, and the first images."""
-        from ccvae.drawing.html import inline_image, render, table
+        from ccvae.drawing.html import render, table
 
         labels = pd.DataFrame(
             {
@@ -216,7 +216,6 @@ class Dataset:
             },
             index=pd.Index(self.space.names, name="label"),
         )
-        images = [inline_image(pixels, 48) for pixels in self.inputs[:SHOWN]] if self.inputs.ndim == 4 else []
         sizes = ", ".join(f"{len(rows):,} {split}" for split, rows in self.splits.items())
         facts = f"{len(self):,} rows ({sizes}), inputs {' × '.join(map(str, self.inputs.shape[1:]))}"
         return str(
@@ -224,7 +223,8 @@ class Dataset:
                 "drawing/templates/notebook.html",
                 title=self.name,
                 facts=facts,
-                images=images,
+                images=first_images(self),
+                sentences=self.warnings,
                 content=table(labels.head(MOST_LABELS)),
                 more=max(0, len(labels) - MOST_LABELS),
             )
@@ -253,6 +253,13 @@ class Dataset:
             kept = int((~np.isnan(labels.array[train]).all(axis=1)).sum())
             raise ValueError(f"with {kept} labelled rows (seed {seed}): {error}; keep more") from None
         return replace(self, labels=labels.array, soft=labels.soft, space=labels.space)
+
+
+def first_images(data: Dataset) -> list[Any]:
+    """The first images of a data set for notebooks, none where inputs are vectors."""
+    from ccvae.drawing.html import inline_image
+
+    return [inline_image(pixels, 48) for pixels in data.inputs[:SHOWN]] if data.inputs.ndim == 4 else []
 
 
 def check_inputs(inputs: np.ndarray) -> None:

@@ -18,6 +18,8 @@ from ccvae.data.dataset import Dataset
 __all__ = ["Origin", "fingerprint", "located", "recorded", "settings_of"]
 
 Arguments = ParamSpec("Arguments")
+ROWS_LOOKED_AT = 256
+"""Rows whose inputs are part of the fingerprint."""
 NOT_SETTINGS = ("space", "columns")
 """Arguments of readers that are a trained model's: the run folder has them already."""
 
@@ -36,9 +38,11 @@ class Origin:
 
 
 def fingerprint(data: Dataset) -> str:
-    """Text that changes with labels, ids and the shape of inputs."""
+    """Text that changes with labels, ids and inputs, of which a few rows are looked at: data can be larger than memory."""
     digest = hashlib.sha256(repr((data.inputs.shape, str(data.inputs.dtype), data.space.names)).encode())
-    digest.update(np.ascontiguousarray(data.labels).tobytes())
+    rows = np.unique(np.linspace(0, len(data) - 1, min(len(data), ROWS_LOOKED_AT)).astype(int))
+    for part in (data.labels, *(data.soft[name] for name in sorted(data.soft)), data.inputs[rows]):
+        digest.update(np.ascontiguousarray(part).tobytes())
     digest.update("\0".join(map(str, data.ids.tolist())).encode())
     return digest.hexdigest()
 

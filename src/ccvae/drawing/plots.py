@@ -18,7 +18,7 @@ __all__ = ["training_curves", "vector_reconstructions", "vector_traversals"]
 
 DOTS_PER_INCH = 200
 COLUMNS = 3
-MOST_NAMED, LONGEST_NAME = 40, 24
+MOST_NAMED, LONGEST_NAME = 40, 44
 """Largest number of features whose names are shown, and letters of each name."""
 LEGEND_COLUMNS, LEGEND_LINE = 4, 12
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ccvae.labels.cells import first_few
+from ccvae.model.images import Images
 from ccvae.model.inputs.reading import Inputs
 from ccvae.model.latent_model import LatentModel
 
@@ -31,9 +32,11 @@ def as_given(model: LatentModel, results: Tensor, given: Any, opened: Inputs | N
         opened: the same inputs, for the rows' ids.
 
     Returns:
-        The tensor; or a `DataFrame` with the columns of training, whose index has the rows' ids, and further
-        levels "step" where there are steps.
+        The tensor, which notebooks show as pictures if it has images; or a `DataFrame` with the columns of training, whose
+        index has the rows' ids, and further levels "step" where there are steps.
     """
+    if len(model.input_shape) == 3:
+        return results.as_subclass(Images)
     if model.input_format.columns is None or isinstance(given, Tensor):
         return results
     rows, *steps = results.shape[:-1]

@@ -35,7 +35,12 @@ from ccvae.reports.image_figures import (
 )
 from ccvae.storage.run_folder import figures_folder, read_table
 
-__all__ = ["ORDER", "draw_all"]
+__all__ = ["ORDER", "draw_all", "in_own_units"]
+
+LARGE, LARGEST = 1000, 1e9
+"""Numbers between these are written without a fraction."""
+LONGEST_NAME = 20
+"""Characters of a feature's name."""
 
 ORDER = ("reconstructions", "interventions", "traversals", "samples", "transfer", "plane", "attention", "training")
 """Names of the figures' files, in the order of the report."""
@@ -108,7 +113,7 @@ def reconstructed_vectors(model: CCVAE, data: Dataset, selection: FigureSelectio
         [str(name) for name in data.ids[shown]],
         features_of(data),
     )
-    caption = f"Rows of the {selection.split} split, feature by feature, beside their reconstructions."
+    caption = f"Rows of the {selection.split} split, feature by feature, beside their reconstructions.{units_text(data)}"
     return Figure("reconstructions", "Reconstructions", caption, image)
 
 
@@ -127,13 +132,40 @@ def traversed_vectors(model: CCVAE, data: Dataset, selection: FigureSelection) -
             along.append((name, marks, traverse(model, x, name, STEPS)[0].cpu().numpy()))
     caption = (
         f"One row of the {selection.split} split along each label{some_of(model, selection)}: features as the label goes "
-        "from its first value, blue, to its last, red, or for each of its classes."
+        f"from its first value, blue, to its last, red, or for each of its classes.{units_text(data)}"
     )
     return Figure("traversals", "Traversals", caption, vector_traversals(along, features_of(data)))
 
 
+def units_text(data: Dataset) -> str:
+    """What captions say of the units of vectors."""
+    if data.columns is None or data.columns.identity:
+        return ""
+    return " Numbers are in standard deviations from their mean; both are beside the names, in own units."
+
+
+def in_own_units(number: float) -> str:
+    """A number with four digits, or all before the point.
+
+    >>> in_own_units(43511.2), in_own_units(2.01389)
+    ('43,511', '2.014')
+    """
+    return f"{number:,.0f}" if LARGE <= abs(number) < LARGEST else f"{number:.4g}"
+
+
+def short(name: str) -> str:
+    """A feature's name, cut where it is long."""
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
+
+
 def features_of(data: Dataset) -> list[str]:
-    """Names of the features of vectors."""
+    """Names of the features of vectors, with the mean and the standard deviation of numbers in own units."""
     if data.columns is not None:
-        return list(data.columns.features)
+        named = zip(data.columns.features, *data.columns.units, strict=True)
+        return [
+            short(feature)
+            if data.columns.identity or "=" in feature
+            else f"{short(feature)} ({in_own_units(mean)} ± {in_own_units(scale)})"
+            for feature, mean, scale in named
+        ]
     return [str(number + 1) for number in range(data.input_shape[0])]

@@ -8,15 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
 from ccvae.data.dataset import Dataset
 from ccvae.data.loaders.batches import SplitBatches
 from ccvae.drawing.html import Section, figure_section, page, paragraphs, render, table_section
 from ccvae.evaluation.metrics.classification import columns_of, known, scores
 from ccvae.evaluation.metrics.likelihood import terms_by_row
-from ccvae.labels import Continuous
+from ccvae.labels import Categorical, Continuous
 from ccvae.model.ccvae import CCVAE
-from ccvae.reports.figures import ORDER
+from ccvae.model.interventions import intervene, reconstruct
+from ccvae.reports.figure_selection import end_values, select
+from ccvae.reports.figures import ORDER, in_own_units
+from ccvae.reports.image_figures import MOST_CLASSES, value_text
 from ccvae.reports.stored_figures import stored_figures
 from ccvae.storage.atomic import writing
 from ccvae.storage.run_folder import CONFIG, read_settings_text
@@ -31,6 +35,8 @@ COLUMNS = {
     "error of the mean": "prior_error",
 }
 """Metrics of `ccvae.evaluation.metrics.classification` in the table of labels, by column."""
+MOST_COLUMNS = 12
+"""Columns of a table of which a row is shown."""
 
 
 def write_report(
@@ -57,6 +63,7 @@ def write_report(
     if model is not None and data is not None:
         subtitle = described(model, data)
         shown += metrics_sections(model, data)
+        shown += own_units_sections(model, data)
     shown += sections
     text = read_settings_text(folder)
     if text is not None:
@@ -68,6 +75,32 @@ def write_report(
 
 
 # ---------------------------------------------------------------------- metrics
+
+
+def own_units_sections(model: CCVAE, data: Dataset) -> list[Section]:
+    """For tables: one row, and the same with each label at its values, in the units of its columns; nothing for other data."""
+    if data.columns is None or data.columns.identity:
+        return []
+    selection = select(model, data, seed=0)
+    row = data.tensor([selection.typical_row])
+    vectors = {"the row": row, "its reconstruction": reconstruct(model, row)}
+    for name in selection.labels:
+        label = model.space[name]
+        values = label.values[:MOST_CLASSES] if isinstance(label, Categorical) else end_values(label)
+        vectors |= {f"with {name}={value_text(value)}": intervene(model, row, {name: value}) for value in values}
+    frame = data.columns.decode(torch.cat(list(vectors.values())).cpu().numpy())
+    frame.index = pd.Index(list(vectors), name="")
+    more = len(frame.columns) - MOST_COLUMNS
+    sentence = (
+        f"Row {data.ids[selection.typical_row]} of the {selection.split} split, and what the model expects of it where a label "
+        f"has another value; in the units of the columns." + (f" The first {MOST_COLUMNS} columns." if more > 0 else "")
+    )
+    return [table_section("One row with other labels, in own units", sentence, frame.iloc[:, :MOST_COLUMNS].map(as_cell))]
+
+
+def as_cell(value: object) -> str:
+    """A cell in own units: four digits of a number, or all before the point."""
+    return in_own_units(value) if isinstance(value, float) else str(value)
 
 
 def metrics_sections(model: CCVAE, data: Dataset) -> list[Section]:

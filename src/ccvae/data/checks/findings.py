@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ccvae.data.dataset import Dataset
+import pandas as pd
+
+from ccvae.data.dataset import MOST_LABELS, Dataset, first_images
 
 __all__ = ["Correlation", "Findings", "LabelSummary"]
 
@@ -73,6 +75,28 @@ class Findings:
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
     data: Dataset = field(repr=False, compare=False)
+
+    def _repr_html_(self) -> str:
+        """Summary for notebooks: what to fix and look at, the labels, and the first images."""
+        from ccvae.drawing.html import render, table
+
+        rows = {
+            label.name: {"kind": label.kind, **label.observed, "missing": f"{label.missing:.1%}"}
+            for label in self.labels[:MOST_LABELS]
+        }
+        sentences = (("Problem", self.problems), ("Look", self.warnings), ("Note", self.notes))
+        found = [f"{title}: {sentence}" for title, each in sentences for sentence in each]
+        return str(
+            render(
+                "drawing/templates/notebook.html",
+                title=self.name,
+                facts=f"{self.rows:,} rows, {self.inputs}" + ("" if self.problems else "; no problems found"),
+                sentences=found,
+                images=first_images(self.data),
+                content=table(pd.DataFrame.from_dict(rows, orient="index").rename_axis("label")),
+                more=max(0, len(self.labels) - MOST_LABELS),
+            )
+        )
 
     @property
     def inputs(self) -> str:
