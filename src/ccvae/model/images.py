@@ -17,7 +17,7 @@ SMALLEST_HEIGHT = 64
 class Images(Tensor):
     """Images `(rows, *steps, channels, height, width)` in [0, 1]; what is computed from them is an ordinary tensor."""
 
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     def plain(self) -> Tensor:
         """The same numbers as an ordinary tensor."""
