@@ -19,7 +19,7 @@ PYTEST ?= -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo test check smoke docs package format constraints clean
+.PHONY: help install demo test check smoke docs package format constraints sbom licenses audit clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -73,6 +73,22 @@ constraints: ## pin the newest versions that fit together (then run the tests)
 	{ sed '/^[^#]/,$$d' constraints.txt; $(VENV)-fresh/bin/python -m pip freeze --exclude ccvae | sed -E 's/\+[a-z0-9.]+$$//'; } > constraints.new
 	mv constraints.new constraints.txt
 	rm -rf $(VENV)-fresh
+
+# in an environment of their own, so that they are no dependencies of the package
+TOOLS := build/tools/bin
+$(TOOLS)/cyclonedx-py:
+	$(PYTHON) -m venv build/tools
+	$(TOOLS)/python -m pip install cyclonedx-bom==7.5.0 pip-licenses==5.5.5 pip-audit==2.10.1
+
+sbom: $(INSTALLED) $(TOOLS)/cyclonedx-py ## list all that is installed, as CycloneDX: build/sbom.json
+	$(TOOLS)/cyclonedx-py environment --pyproject pyproject.toml --mc-type library --output-reproducible --of JSON -o build/sbom.json $(BIN)/python
+
+licenses: $(INSTALLED) $(TOOLS)/cyclonedx-py ## list the licenses of all that is installed: build/licenses.md
+	$(TOOLS)/pip-licenses --python $(BIN)/python --with-urls --format markdown --order license > build/licenses.md
+	$(TOOLS)/pip-licenses --python $(BIN)/python --summary
+
+audit: $(TOOLS)/cyclonedx-py ## look up known vulnerabilities of what constraints.txt pins; needs pypi.org
+	$(TOOLS)/pip-audit --no-deps --disable-pip --requirement constraints.txt
 
 clean: ## remove .venv and all caches; runs/ stays
 	rm -rf $(VENV) $(VENV)-fresh build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
