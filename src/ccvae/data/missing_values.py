@@ -244,8 +244,9 @@ def codes_in_numbers(numbers: np.ndarray) -> str:
 
 def is_code(number: float, others: Sequence[float]) -> bool:
     """Whether a number is a usual code for missing, and far from all others that are none."""
-    negative = [value for value in (number, *others) if value < 0]
-    if len(negative) > 1 and all(-value in (number, *others) for value in negative):  # a scale such as -2 to 2
+    present = {number, *others}
+    negative = [value for value in present if value < 0]
+    if len(negative) > 1 and all(-value in present for value in negative):  # a scale such as -2 to 2
         return False
     if number in NEGATIVE_CODES:
         usual = [other for other in others if other not in NEGATIVE_CODES]
@@ -267,7 +268,7 @@ def codes_among_numbers(counts: Counter[Any]) -> tuple[str, list[int]] | None:
         number
         for number, count in numbers.items()
         if count >= FEWEST_REPEATS
-        and number in NEGATIVE_CODES | POSITIVE_CODES
+        and (number in NEGATIVE_CODES or number in POSITIVE_CODES)
         and is_code(number, [other for other in numbers if other != number])
     ]
     if not found:
