@@ -39,7 +39,8 @@ WRONG = [
         TrainConfig,
         "precision",
         "bf16-true",
-        "precision: expected one of auto, 32-true, 64-true, bf16-mixed, 16-mixed, found 'bf16-true'",
+        "precision: expected one of auto, 32-true, 64-true, bf16-mixed, 16-mixed, "
+        "found 'bf16-true' (did you mean 'bf16-mixed'?)",
     ),
     (TrainConfig, "classification_weight", -2.0, "classification_weight: expected a number at least 0, found -2.0"),
     (TrainConfig, "label_weights", {"hat": -1}, "label_weights of hat: expected a number at least 0, found -1"),

@@ -265,7 +265,7 @@ WRONG = {
     "ragged": (["scans", "--data.csv", "ragged.csv"], "ragged.csv: line 1 names 2 columns, but line 3 has 3"),
     "decimal comma": (["scans", "--data.csv", "comma.csv"], "label 'a' holds numbers with a decimal comma"),
     "no ids": (["scans", "--data.csv", "strange.csv"], "strange.csv: no column names the images; the nearest, 'id'"),
-    "no such label": (["scans", "--data.csv", "labels.csv", "--data.labels", "b"], "has no column 'b'; its columns are id, a"),
+    "no such label": (["scans", "--data.csv", "labels.csv", "--data.labels", "b"], "has no column 'b'; its columns are a"),
     "which labels": (["labels.csv"], "labels.csv: say which columns are labels: --data.labels NAME"),
     "broken image": (["broken", "--data.csv", "labels.csv"], "3 of 12 images in broken cannot be read: scan03.png"),
     "empty folder": (["empty", "--data.csv", "labels.csv"], "empty holds no images"),

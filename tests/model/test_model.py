@@ -205,9 +205,9 @@ def test_inputs_take_one_channel_and_vectors():
         (np.zeros((4, 16, 20)), r"the model takes \(rows, 3, 16, 20\), found \(4, 16, 20\)"),
         (np.zeros((16, 20)), r"found \(16, 20\)"),
         ([[0.5, 0.5]], r"found \(1, 2\)"),
-        (np.full((1, *SHAPE), 2.0), r"images must lie in \[0, 1\] \(or be uint8\), found 2 to 2"),
+        (np.full((1, *SHAPE), 2.0), r"images must lie in \[0, 1\], or be whole numbers from 0 to 255, found 2 to 2"),
         (np.full((1, *SHAPE), -0.1), r"found -0.1 to -0.1"),
-        (np.full((1, *SHAPE), 200), r"found 200 to 200"),
+        (np.full((1, *SHAPE), 300), r"found 300 to 300"),
         (np.full((1, *SHAPE), np.nan), r"found nan to nan"),
     ],
 )

@@ -133,8 +133,9 @@ def check_delimiter(delimiter: Delimiter, table: pd.DataFrame, source: str) -> d
 
 
 def no_lists(column: pd.Series[Any]) -> bool:
-    """Whether all cells of a column are texts, none of which starts as a list; much faster than looking at each."""
-    return texts_only(column) and not any(text.lstrip().startswith("[") for text in set(column.tolist()))
+    """Whether all cells of a column are texts or missing, and no text starts as a list; much faster than looking at each."""
+    cells = set(column.tolist()) if texts_only(column) else {"["}
+    return not any(isinstance(cell, str) and cell.lstrip().startswith("[") for cell in cells)
 
 
 def is_list(cell: Any) -> bool:

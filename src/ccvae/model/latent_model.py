@@ -196,7 +196,8 @@ class LatentModel(nn.Module):
         with evaluating(cast(nn.Module, self.decoder)):
             if len(self.input_shape) == 1:
                 return self.likelihood_of.mean(full(self.decoder(neutral)))
-            shown, without = self.likelihood_of.mean(full(self.decoder(torch.cat([z, neutral])))).chunk(2)
+            both = self.likelihood_of.mean(full(self.decoder(torch.cat([z, neutral]))))
+        shown, without = both[: len(x)], both[len(x) :]
         return x + changed_region(shown, without) * (without - x)
 
     def conditional_prior(self, y: Tensor) -> Normal:

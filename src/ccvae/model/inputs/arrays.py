@@ -75,5 +75,5 @@ def as_floats(rows: Tensor, shape: tuple[int, ...]) -> Tensor:
     if len(shape) == 1 or rows.is_floating_point() or rows.dtype == torch.bool:
         return rows.float()
     if rows.dtype != torch.uint8 and rows.numel() and not (rows.min() >= 0 and rows.max() <= MOST):
-        raise ValueError(f"whole numbers of images must lie in 0 to {MOST}, found {rows.min()} to {rows.max()}")
+        raise ValueError(f"inputs: whole numbers of images must lie in 0 to {MOST}, found {rows.min()} to {rows.max()}")
     return rows.float() / MOST

@@ -30,6 +30,7 @@ FEW_CATEGORIES = 10  # in a column where most rows differ, which may name the ro
 FALSE_AND_TRUE = ("False", "True")
 """Values of a column of true and false: from a table in memory, or as text."""
 ROUNDING = 1e-9  # a smaller share of the mean is no spread but an error of rounding
+SMALLEST_SPREAD = 1e-150  # its square, a variance, is still a number of full precision
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,7 @@ def fitted(name: str, cells: Sequence[Any], rows: np.ndarray, kind: str | None) 
         counts = Counter(text_of(cells[row]) for row in rows.tolist())
         return Category(name, tuple(values), tuple(counts[value] / len(rows) for value in values))
     mean, scale = float(numbers[rows].mean()), float(numbers[rows].std())
-    return Number(name, mean, scale if scale > ROUNDING * abs(mean) else 0.0)
+    return Number(name, mean, scale if scale > max(ROUNDING * abs(mean), SMALLEST_SPREAD) else 0.0)
 
 
 def is_of_truth(cells: Sequence[Any], missing: np.ndarray) -> bool:
