@@ -88,6 +88,19 @@ def test_images(tmp_path):
     assert np.abs(run(tmp_path, "decoder", latents=z.numpy())[0] - model.decode(z).numpy()).max() < TOLERANCE
 
 
+def test_attentive_networks(tmp_path):
+    """Attention, painting, and a style that is read from the neutralised image."""
+    torch.manual_seed(0)
+    model = ccvae.CCVAE(SPACE, (3, 16, 16), ccvae.ModelConfig(network="attentive", width=4)).eval()
+    export_onnx(model, tmp_path, ["encoder"])
+    for rows in (1, 4):
+        x = torch.rand(rows, 3, 16, 16)
+        mean, scale, *_ = run(tmp_path, "encoder", inputs=x.numpy())
+        posterior = model.encode(x)
+        assert np.abs(mean - posterior.loc.numpy()).max() < TOLERANCE
+        assert np.abs(scale - posterior.scale.numpy()).max() < TOLERANCE
+
+
 def test_metadata_says_what_one_must_know(model, folder):
     for name in GRAPHS:
         known = {entry.key: entry.value for entry in onnx.load(folder / f"{name}.onnx").metadata_props}

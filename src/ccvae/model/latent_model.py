@@ -197,7 +197,7 @@ class LatentModel(nn.Module):
             if len(self.input_shape) == 1:
                 return self.likelihood_of.mean(full(self.decoder(neutral)))
             both = self.likelihood_of.mean(full(self.decoder(torch.cat([z, neutral]))))
-        shown, without = both[: len(x)], both[len(x) :]
+        shown, without = both[: x.shape[0]], both[x.shape[0] :]
         return x + changed_region(shown, without) * (without - x)
 
     def conditional_prior(self, y: Tensor) -> Normal:

@@ -88,6 +88,6 @@ class PaintingDecoder(nn.Module):
         pose = self.pose(style)[:, None].expand(-1, len(self.entries), -1)
         hidden = torch.einsum("bli,lih->blh", torch.cat([blocks, pose.to(blocks.dtype)], -1), self.hidden_weight)
         painted = torch.einsum("blh,lhm->blm", torch.relu(hidden + self.hidden_bias), self.map_weight)
-        painted = self.painted_norm(painted.reshape(len(z), -1, *self.cells))
+        painted = self.painted_norm(painted.reshape(z.shape[0], -1, *self.cells))
         image: Tensor = self.enlarge(self.mix(torch.cat([painted, self.base(style)], 1)))
         return image
