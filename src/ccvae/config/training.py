@@ -41,8 +41,8 @@ class TrainConfig:
         elsewhere_weight: additional weight of the KL of the style, and of blocks of binary labels that are absent. 1 is the
             bound itself; larger values move how labels show into their own blocks, and images blur.
         few_labels: whether to train teachers, classifiers of the labelled rows whose probabilities stand in for missing labels
-            (see `ccvae.training.few_labels`). Off by default, because their effect on interventions is not measured yet. None
-            turns it on if less than a quarter of the training labels are observed.
+            (see `ccvae.training.few_labels`). They make predictions much better, but fewer interventions succeed, so they are
+            off by default. None turns it on if less than a quarter of the training labels are observed.
         teachers: number of teachers; 0 trains none.
         teacher_steps: training steps of each teacher.
         teacher_batch_size: rows per step of a teacher.
