@@ -7,24 +7,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 import ccvae
 from ccvae.data import arrays, check, image_folder, table
 from ccvae.data.missing_values import emptied
 from ccvae.labels import Binary, Categorical, Continuous
-
-PICTURES = np.random.default_rng(0).integers(0, 256, (90, 16, 16), dtype=np.uint8)
-FILES = [f"{number:02}.png" for number in range(90)]
+from picture_files import FILES, PICTURES, folder_of_pictures
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CCVAE_CACHE", str(tmp_path / "cache"))
-    (tmp_path / "im").mkdir()
-    for name, picture in zip(FILES, PICTURES, strict=True):
-        Image.fromarray(picture).save(tmp_path / "im" / name)
-    return tmp_path / "im"
+    return folder_of_pictures(tmp_path)
 
 
 def test_minus_one_can_mean_unlabelled() -> None:

@@ -16,9 +16,10 @@ import ccvae
 from ccvae.cli.main import main
 from ccvae.data import arrays, chexpert, hugging_face, image_folder, table
 from ccvae.data.readers.chexpert import OBSERVATIONS
+from picture_files import FILES as F
+from picture_files import PICTURES as X
+from picture_files import folder_of_pictures
 
-X = np.random.default_rng(0).integers(0, 256, (90, 16, 16), dtype=np.uint8)
-F = [f"{number:02}.png" for number in range(90)]
 QUICK = {"epochs": 1, "batch_size": 36, "progress": False, "accelerator": "cpu"}
 SHORT = ["--training.epochs", "1", "--training.batch_size", "36", "--training.accelerator", "cpu", "--figures", "false"]
 SMALL = ["--model.network", "mlp", "--model.width", "2", "--model.latent_dim", "6", "--data.size", "16"]
@@ -29,9 +30,7 @@ def im(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder, in the working directory."""
     monkeypatch.setenv("CCVAE_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "im").mkdir()
-    for name, picture in zip(F, X, strict=True):
-        Image.fromarray(picture).save(tmp_path / "im" / name)
+    folder_of_pictures(tmp_path)
     return Path("im")
 
 

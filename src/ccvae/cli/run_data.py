@@ -117,11 +117,11 @@ def known_of(run: Path) -> "Known":
     from ccvae.config import check_input_shape
     from ccvae.data.open import Known
     from ccvae.model.inputs.format import InputFormat
-    from ccvae.storage.run_folder import INPUTS, read_input_format, read_labels, read_settings
+    from ccvae.storage.run_folder import INPUTS, read_entries, read_labels, read_settings
 
     shape = check_input_shape(read_settings(run).get("input_shape") or ())
-    text = read_input_format(run)
-    form = InputFormat() if text is None else InputFormat.from_entries(text, shape, str(run / INPUTS))
+    entries = read_entries(run, INPUTS)
+    form = InputFormat() if entries is None else InputFormat.from_entries(entries, shape, str(run / INPUTS))
     return Known(read_labels(run), form, shape)
 
 

@@ -17,10 +17,11 @@ from ccvae.labels import Binary, Categorical, Label, LabelSpace
 from ccvae.labels.cells import first_few
 from ccvae.storage.metrics import find, interval, read_metrics
 from ccvae.storage.run_folder import (
+    CALIBRATION,
     CONFIG,
+    INPUTS,
     hash_of_weights,
-    read_calibration,
-    read_input_format,
+    read_entries,
     read_labels,
     read_settings,
     read_table,
@@ -65,7 +66,7 @@ def model_card(
         raise ValueError(f"license: expected an identifier such as mit, apache-2.0 or cc-by-4.0, found {license!r}")
     metrics = metrics_of(run, weights or run, unmeasured)
     image = len(shape) == 3
-    table = read_input_format(run) is not None and not image
+    table = read_entries(run, INPUTS) is not None and not image
     name = (address or run.resolve().name).rpartition("/")[2].partition("@")[0]
     about = {} if metrics is None else metrics["data"]
     return (
@@ -211,7 +212,7 @@ def limit_sentences(run: Path, space: LabelSpace, metrics: Mapping[str, Any] | N
         if isinstance(skipped, dict):
             found += [f"Not measured: {name} ({reason})." for name, reason in skipped.items()]
         found.append("The numbers are of the data named above; on data from elsewhere they can be worse. Measure before use.")
-    if read_calibration(run) is None:
+    if read_entries(run, CALIBRATION) is None:
         found.append("Probabilities are not calibrated: there were no validation rows with labels.")
     else:
         found.append("Probabilities are calibrated on the validation rows of these data only.")

@@ -22,8 +22,7 @@ from ccvae.storage.run_folder import (
     CALIBRATION,
     CONFIG,
     INPUTS,
-    read_calibration,
-    read_input_format,
+    read_entries,
     read_labels,
     read_settings,
     read_weights,
@@ -175,10 +174,10 @@ def load(
         model = saving.model_with(weights, CCVAE, space, shape, config, encoder, decoder)
     except ValueError as error:
         raise ValueError(f"{folder}: {error}") from None
-    inputs = read_input_format(folder)
+    inputs = read_entries(folder, INPUTS)
     if inputs is not None:
         model.input_format = InputFormat.from_entries(inputs, model.input_shape, str(folder / INPUTS))
-    calibration = read_calibration(folder)
+    calibration = read_entries(folder, CALIBRATION)
     if calibration is not None:
         model.calibration = Calibration.from_entries(calibration, str(folder / CALIBRATION))
         model.calibration.check(model.space, str(folder / CALIBRATION))

@@ -3,8 +3,7 @@
 Every function changes label blocks of latents and decodes. Results are expected inputs `(rows, *input_shape)`, images in [0,
 1], in the order of the given images. A strength is a quantile of p(z_i|y_i) along the direction in which the classifier's logit
 of the label grows: 0.5 is the typical case, 0.95 shows the label strongly. Sample k uses its own seed, `seed + k`, so it does
-not depend on the number of samples. Models of
-tables give tables in their columns' own units, unless they are given tensors.
+not depend on the number of samples. Models of tables give tables in their columns' own units, unless they are given tensors.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from ccvae.model.inputs.format import InputFormat
 from ccvae.model.label_blocks.layout import block_slices
 from ccvae.model.latent_model import LatentModel
 from ccvae.model.networks.build import Decoder, Encoder, build_decoder, build_encoder
-from ccvae.storage.run_folder import WEIGHTS, write_calibration, write_input_format, write_labels, write_settings, write_weights
+from ccvae.storage.run_folder import CALIBRATION, INPUTS, WEIGHTS, write_entries, write_labels, write_settings, write_weights
 
 __all__ = ["model_with", "save", "save_settings"]
 
@@ -40,7 +40,7 @@ def save(model: LatentModel, folder: str | Path, settings: Mapping[str, Any] | N
     save_settings(model, folder, settings)
     write_weights(folder, model.state_dict(), partial)
     if model.calibration is not None:
-        write_calibration(folder, model.calibration.to_json())
+        write_entries(folder, CALIBRATION, model.calibration.to_json())
     return folder
 
 
@@ -117,4 +117,4 @@ def save_settings(model: LatentModel, folder: Path, settings: Mapping[str, Any] 
     write_settings(folder, {"input_shape": list(model.input_shape), "model": asdict(model.config), **(settings or {})})
     write_labels(folder, model.space)
     if model.input_format != InputFormat():
-        write_input_format(folder, model.input_format.to_json())
+        write_entries(folder, INPUTS, model.input_format.to_json())

@@ -49,15 +49,13 @@ __all__ = [
     "check_resumable",
     "figures_folder",
     "hash_of_weights",
-    "read_calibration",
-    "read_input_format",
+    "read_entries",
     "read_labels",
     "read_settings",
     "read_settings_text",
     "read_table",
     "read_weights",
-    "write_calibration",
-    "write_input_format",
+    "write_entries",
     "write_labels",
     "write_settings",
     "write_weights",
@@ -199,27 +197,15 @@ def hash_of_weights(folder: Path) -> str:
         return file_digest(file, "sha256").hexdigest()
 
 
-def write_calibration(folder: Path, text: str) -> None:
-    """Write `calibration.json`."""
-    with writing(folder / CALIBRATION) as path:
+def write_entries(folder: Path, name: str, text: str) -> None:
+    """Write a JSON text as `calibration.json` or `inputs.json`."""
+    with writing(folder / name) as path:
         path.write_text(text + "\n", encoding="utf-8")
 
 
-def read_calibration(folder: Path) -> Any:
-    """Content of `calibration.json`; None if the run has none."""
-    path = folder / CALIBRATION
-    return read_json(path) if path.exists() else None
-
-
-def write_input_format(folder: Path, text: str) -> None:
-    """Write `inputs.json`."""
-    with writing(folder / INPUTS) as path:
-        path.write_text(text + "\n", encoding="utf-8")
-
-
-def read_input_format(folder: Path) -> Any:
-    """Content of `inputs.json`; None if the run has none. Raises `ValueError` if it is damaged."""
-    path = folder / INPUTS
+def read_entries(folder: Path, name: str) -> Any:
+    """Content of `calibration.json` or `inputs.json`; None if the run has none. Raises `ValueError` if it is damaged."""
+    path = folder / name
     return read_json(path) if path.exists() else None
 
 

@@ -26,7 +26,6 @@ __all__ = ["restorable", "same_structure", "with_clean_callbacks"]
 
 CHANGING = {"lr", "betas", "last_epoch", "_step_count", "_is_initial", "_get_lr_called_within_step", "_last_lr"}
 """Entries of the optimizer's groups and of the schedule that change from step to step; all others must be equal."""
-RESTORED_CALLBACKS = (Checkpoints, EarlyStopping)
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 from ccvae.data.images import image_cache
 from ccvae.data.images.image_cache import decoded_files
 from ccvae.model.inputs.decoding import Framing, decode
+from picture_files import noise, saved
 
 
 @pytest.fixture(autouse=True)
@@ -25,16 +26,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "pictures").mkdir()
     return tmp_path / "pictures"
-
-
-def noise(height: int, width: int, channels: int = 3, seed: int = 0) -> np.ndarray:
-    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, channels), dtype=np.uint8)
-    return pixels[..., 0] if channels == 1 else pixels
-
-
-def saved(path: Path, pixels: np.ndarray, **how: Any) -> Path:
-    Image.fromarray(pixels).save(path, **how)
-    return path
 
 
 def test_images_are_grey_only_if_all_of_them_are(folder: Path) -> None:

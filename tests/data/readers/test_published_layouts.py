@@ -13,18 +13,13 @@ from torch.utils.data import DataLoader, IterableDataset
 from ccvae.cli.main import main
 from ccvae.data import arrays, image_folder, table
 from ccvae.labels import Binary
-
-FILES = [f"{number:02}.png" for number in range(90)]
-PICTURES = np.random.default_rng(0).integers(0, 256, (90, 16, 16), dtype=np.uint8)
+from picture_files import FILES, PICTURES, folder_of_pictures
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CCVAE_CACHE", str(tmp_path / "cache"))
-    (tmp_path / "im").mkdir()
-    for name, picture in zip(FILES, PICTURES, strict=True):
-        Image.fromarray(picture).save(tmp_path / "im" / name)
-    return tmp_path / "im"
+    return folder_of_pictures(tmp_path)
 
 
 def test_findings_in_one_column(folder: Path) -> None:

@@ -6,16 +6,7 @@ import pytest
 from PIL import Image
 
 from ccvae.model.inputs.decoding import Fit, Framing, decode, pixels_of
-
-
-def noise(height: int, width: int, channels: int = 3, seed: int = 0) -> np.ndarray:
-    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, channels), dtype=np.uint8)
-    return pixels[..., 0] if channels == 1 else pixels
-
-
-def saved(path: Path, pixels: np.ndarray, **how: Any) -> Path:
-    Image.fromarray(pixels).save(path, **how)
-    return path
+from picture_files import noise, saved
 
 
 def test_pixels_of_the_right_size_are_kept(tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ from ccvae.data.splits import split_rows
 __all__ = ["digits"]
 
 MOST_LEVEL = 16  # of scikit-learn's grey levels
-CLASSES = tuple(range(10))
 
 
 @recorded

@@ -7,9 +7,8 @@ directions:
 
 - *binary* (`binary`): one direction, quadrature along it (`ccvae.distributions.tilted_normal` for observed labels,
   `ccvae.distributions.logistic_normal` for missing ones);
-- *categorical*: C − 1 directions; a lattice for up to three dimensions (`categorical_lattice`), randomised quasi-Monte Carlo
-with
-  importance weights for more (`categorical_sampled`);
+- *categorical*: C − 1 directions; a lattice for up to three dimensions (`categorical_lattice`), randomised
+  quasi-Monte Carlo with importance weights for more (`categorical_sampled`);
 - *continuous* (`continuous`): one direction; linear-Gaussian, every expectation is analytic.
 
 Labels with the same kind, number of values and block size are computed together, in `(batch, labels, …)` tensors.
