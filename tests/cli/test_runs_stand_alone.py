@@ -196,6 +196,52 @@ def test_new_rows_of_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert run.exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--data.missing_values", "-1,Unknown"], "-1,Unknown"),
+        (["--data.missing_values", '{"x": ["no", -1], "c": "?", "y": []}'], {"x": ["no", -1], "c": "?", "y": []}),
+        (["--data.options", '{"missing_values": {"c": "?"}, "repeated": "no", "size": [3, 4]}'], None),
+    ],
+)
+def test_codes_for_missing_stay_as_they_were_typed(words: list[str], expected: Any) -> None:
+    from ccvae.cli.arguments import parsed_arguments
+    from ccvae.cli.data import check
+
+    data = parsed_arguments("data check", check, ["rows.csv", *words])["data"]
+    if expected is None:
+        assert data.options == {"missing_values": {"c": "?"}, "repeated": "no", "size": [3, 4]}
+    else:
+        assert data.missing_values == expected
+
+
+def test_codes_for_missing_and_dates_of_inputs_are_remembered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    days = pd.date_range("2024-01-01", periods=60).strftime("%Y-%m-%d")
+    rows = ROWS.assign(day=days, x=ROWS["x"].where(ROWS.index % 9 > 0, -999), c=ROWS["c"].where(ROWS.index % 7 > 0, "?"))
+    rows.to_csv("rows.csv", index=False)
+    codes = ["--data.missing_values", '{"x": [-999], "c": "?"}', "--data.options", '{"missing": "mean"}']
+    words = ["rows.csv", "--data.labels", "y", "--data.id_column", "id", *SHORT]
+    assert main(["train", *words, *codes, "--model.width", "2", "--out", "run"]) == 0
+    told = capsys.readouterr().err
+    assert "input 'x': 7 cells are taken as missing (-999)" in told
+    assert "16 missing inputs, given their column's mean" in told
+    new = rows[rows["x"] == -999]
+    new.to_csv("codes.csv", index=False)
+    new.assign(x=None, c=new["c"].where(new["c"] != "?")).to_csv("empty.csv", index=False)
+    assert said(["predict", "run", "--csv", "codes.csv"], capsys) == said(["predict", "run", "--csv", "empty.csv"], capsys)
+    assert set(said(["predict", "run"], capsys).splitlines()) <= set(
+        said(["predict", "run", "--csv", "rows.csv"], capsys).splitlines()
+    )
+    assert main(["intervene", "run", "y=a", "--csv", "codes.csv", "--out", "changed.csv"]) == 0
+    assert pd.to_datetime(pd.read_csv("changed.csv")["day"], format="%Y-%m-%d").between("2023-10-01", "2024-06-01").all()
+    assert main(["train", *words, "--from", "run", "--out", "second"]) == 0
+    assert "16 missing inputs" in capsys.readouterr().err
+    assert ccvae.load("second").input_format == ccvae.load("run").input_format
+    rows.assign(day=rows["day"].where(rows.index != 5, "5 May")).to_csv("wrong.csv", index=False)
+    assert main(["predict", "run", "--csv", "wrong.csv"]) == 2
+    assert "input 'day': id r5: expected a date such as 2024-05-17, found '5 May'" in capsys.readouterr().err
+
+
 def test_epochs_may_grow(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = written_by_cli(tmp_path)
     words = ["my/rows.csv", "--data.labels", "y", "--data.id_column", "id", "--model.width", "2", "--model.latent_dim", "6"]
@@ -249,6 +295,8 @@ def test_broken_files_are_listed_and_globs_work(tmp_path: Path, capsys: pytest.C
         (["--count", "3", "--given", "a=1", "run"], {"given": "a=1", "count": 3}),
         (["run", "--given", "a=1,b=2"], {"given": "a=1,b=2"}),
         (["run", "--given", '{"a": "x,y"}'], {"given": {"a": "x,y"}}),
+        (["run", "--given", '{"a": "no", "b": "?", "c": "01"}'], {"given": {"a": "no", "b": "?", "c": "01"}}),
+        (["run", "--given", "-1=5"], {"given": "-1=5"}),
     ],
 )
 def test_conditions_are_given_in_several_ways(words: list[str], expected: dict[str, Any]) -> None:

@@ -120,10 +120,10 @@ def test_by_label_and_in_tables() -> None:
     assert isinstance(data.space["sick"], Binary)
     assert isinstance(data.space["age"], Continuous)
     assert data.space["age"].mean == pytest.approx(37.75, abs=3)
-    with pytest.raises(ValueError, match="missing_values names no label 'sex'; the labels are sick, age"):
+    with pytest.raises(ValueError, match="missing_values names no column 'sex'; its columns are x, sick, age"):
         table(rows, ["sick", "age"], missing_values={"sex": [9]})
     assert any("no cell holds 77" in note for note in table(rows, ["sick"], missing_values=[77, 9]).notes)
-    with pytest.raises(ValueError, match=r"names no label 'Sick' \(did you mean 'sick'\?\)"):
+    with pytest.raises(ValueError, match=r"names no column 'Sick' \(did you mean 'sick'\?\)"):
         table(rows, ["sick"], missing_values={"Sick": 9})
 
 
@@ -140,6 +140,43 @@ def test_codes_among_inputs() -> None:
     rows = pd.DataFrame({"age": [30.0, 45.5, -999] * 20, "visits": [0, 3, 9] * 20, "sick": [0, 1] * 30})
     [warning] = table(rows, ["sick"]).warnings
     assert "input 'age': -999 in 20 cells looks like a code for a missing input" in warning
+
+
+def test_codes_among_inputs_are_named_by_column_or_for_all() -> None:
+    rows = pd.DataFrame(
+        {"age": [30, 45.5, -999] * 20, "job": ["a", "b", "?"] * 20, "visits": [-1, 1, 3] * 20, "sick": [0, 1, -1] * 20}
+    )
+    [*warnings] = table(rows, ["sick"], missing_values={"sick": -1}).warnings
+    assert "input 'age': -999 in 20 cells looks like" in warnings[0]
+    assert "pass missing_values={'age': [-999]}" in warnings[0]
+    assert "input 'job': '?' looks like a code" in warnings[1]
+    with pytest.raises(ValueError, match="inputs are missing: age in row 2"):
+        table(rows, ["sick"], missing_values={"sick": -1, "age": -999})
+    for given in ({"sick": -1, "age": -999, "job": ["?"]}, [-1, -999, "?"]):
+        data = table(rows, ["sick"], missing_values=given, missing="mean")
+        assert all("'visits'" in warning for warning in data.warnings)
+        assert "40 missing inputs, given their column's mean" in data.notes
+        assert data.columns is not None
+        new = data.columns.encode(pd.DataFrame({"age": ["-999"], "job": ["?"], "visits": [-1]}))
+        np.testing.assert_array_equal(new[0, :3], [0, *data.columns.columns[1].shares])  # type: ignore[union-attr]
+    assert any("'visits': -1 lies among its other numbers" in note for note in data.notes)
+    with pytest.raises(ValueError, match=r"'age'.* which is neither a label nor an input"):
+        table(rows, ["sick"], exclude=["age"], missing_values={"age": [-999]})
+
+
+def test_a_word_among_inputs_is_a_value_where_the_user_says_so() -> None:
+    rows = pd.DataFrame({"alley": ["None", "gravel", "paved"] * 20, "sick": [0, 1] * 30})
+    with pytest.raises(ValueError, match="read as missing: 'None' in 'alley'; if that is a value"):
+        table(rows, ["sick"])
+    [warning] = table(rows, ["sick"], missing="mean").warnings
+    assert "input 'alley': cells that are words are read as missing (20 say 'None')" in warning
+    assert table(rows, ["sick"], missing_values={"alley": []}).input_shape == (3,)
+
+
+def test_many_inputs_with_codes_share_one_warning() -> None:
+    rows = pd.DataFrame({f"x{number}": [30, 45.5, -999] * 20 for number in range(40)} | {"sick": [0, 1] * 30})
+    [warning] = table(rows, ["sick"]).warnings
+    assert warning.startswith("40 inputs have what looks like codes for missing: 'x0' (-999 in 20 cells)")
 
 
 def test_numbers_beside_a_word_are_told_that_it_may_mean_missing() -> None:

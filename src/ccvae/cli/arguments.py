@@ -29,6 +29,8 @@ WORDS: dict[Any, str] = {
 """Types of arguments in words."""
 RENAMED = {"--from": "--start_from"}
 """Flags that cannot be names of arguments in Python."""
+NEGATIVE = re.compile(r"-[\d.]")
+"""How values begin that are no flags, such as -1,Unknown."""
 CLASS_PATHS = ("encoder", "decoder")
 TYPED_ONLY = ("allow_class_paths", "allow_download")
 """What the user must type: a settings file cannot allow itself anything."""
@@ -165,8 +167,8 @@ def check_class_paths(values: dict[str, Any], words: list[str]) -> None:
 def spelled_out(command: Callable[..., Any], arguments: list[str]) -> list[str]:
     """Arguments as jsonargparse takes them.
 
-    "true" follows every switch that stands alone, flags have underscores (--dry_run), and settings files are replaced by their
-    checked content as JSON.
+    "true" follows every switch that stands alone, flags have underscores (--dry_run), values such as -1,Unknown are no flags,
+    and settings files are replaced by their checked content as JSON.
     """
     parameters = inspect.signature(command).parameters
     switches = {f"--{name}" for name, parameter in parameters.items() if parameter.annotation is bool}
@@ -179,6 +181,9 @@ def spelled_out(command: Callable[..., Any], arguments: list[str]) -> list[str]:
         before = words[-1] if words else ""
         if before in {"--config", *sections}:
             words[-1] = f"{before}={checked_settings(command, before, argument)}"
+            continue
+        if before.startswith("--") and "=" not in before and before not in switches and NEGATIVE.match(argument):
+            words[-1] = f"{before}={argument}"
             continue
         if before in switches and argument not in ("true", "false"):
             words.append("true")

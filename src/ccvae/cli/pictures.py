@@ -25,7 +25,7 @@ TOGETHER = 256
 
 def generate(
     run: Path,
-    given: dict[str, Any] | list[str] | str = "",
+    given: dict[str, str | bool | int | float | None] | list[str] | str = "",
     out: Path = Path("generated.png"),
     count: int = 16,
     seed: int = 0,

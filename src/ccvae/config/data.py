@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from ccvae.config.validation import check_range, check_seed, check_types, check_whole
 
@@ -13,6 +13,10 @@ Reader = Literal[
     "auto", "avatars", "image_folder", "celeba", "chexpert", "fashion_mnist", "mnist", "digits", "table", "hugging_face"
 ]  # fmt: skip
 READERS: tuple[str, ...] = get_args(Reader)[1:]
+Code = str | int | float
+"""A value that means missing; texts first, because the command line would read "no" as false otherwise."""
+Option = str | bool | int | float | list[str | bool | int | float] | dict[str, str | bool | int | float | list[Code]] | None
+"""An argument of a reader, as settings files and the command line have it."""
 LARGEST_SIDE = 4096
 """Of images, in pixels."""
 
@@ -28,7 +32,8 @@ class DataConfig:
         labels: label columns, as a list or separated by commas.
         exclude: columns that are neither labels nor inputs, as a list or separated by commas.
         kinds: "binary", "categorical" or "continuous" by label, for labels whose kind is not to be inferred.
-        missing_values: values that mean not observed, such as -1 or Unknown: one, several separated by commas, or by label.
+        missing_values: values that mean not observed, such as -1 or Unknown: one, several separated by commas, or by column;
+            of tables, in inputs too.
         delimiter: what separates findings in cells such as Edema|Mass, each of which becomes a binary label.
         id_column: column that names the images or rows.
         size: height and width in pixels.
@@ -49,7 +54,7 @@ class DataConfig:
     labels: list[str] | str | None = None
     exclude: list[str] | str | None = None
     kinds: dict[str, str] | None = None
-    missing_values: list[int | float | str] | dict[str, Any] | int | float | str | None = None
+    missing_values: list[int | float | str] | dict[str, list[Code] | Code | None] | int | float | str | None = None
     delimiter: dict[str, str] | str | None = None
     id_column: str | None = None
     size: int | None = None
@@ -61,7 +66,7 @@ class DataConfig:
     group_column: str | None = None
     split_column: str | None = None
     seed: int = 0
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Option] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_types(self)

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ccvae.data.missing_values import means_missing, spellings, words_read_as_missing
-from ccvae.labels.cells import first_few, is_empty, is_missing, text_of, texts_only
+from ccvae.data.missing_values import spellings, words_read_as_missing
+from ccvae.labels.cells import first_few, is_empty, is_missing, means_missing, text_of, texts_only
 from ccvae.labels.nearest import did_you_mean
 
 __all__ = ["Delimiter", "Findings", "with_findings"]

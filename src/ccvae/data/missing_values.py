@@ -11,24 +11,26 @@ import numpy as np
 import pandas as pd
 
 from ccvae.labels import Continuous, LabelSpace
-from ccvae.labels.cells import MISSING_TEXTS, first_few, is_empty, number_of, text_of, texts_only
+from ccvae.labels.cells import MISSING_TEXTS, first_few, is_empty, is_whole, means_missing, number_of, text_of, texts_only
 from ccvae.labels.nearest import did_you_mean
 
 __all__ = [
     "MissingValues",
+    "codes_among",
     "codes_by_column",
     "codes_in_numbers",
     "emptied",
     "is_unlabelled",
+    "is_word_for_missing",
     "listed",
-    "means_missing",
+    "missing_advice",
     "spellings",
     "suspicious_values",
     "words_read_as_missing",
 ]
 
 MissingValues = str | int | float | Sequence[Any] | Mapping[str, Any] | None
-"""Cells that mean *not observed*: values for all labels, or by label."""
+"""Cells that mean *not observed*: values for all columns, or by column. Of inputs, too, where they are columns of a table."""
 
 UNLABELLED = frozenset({
     "unlabeled", "unlabelled", "unlabel", "nolabel", "nolabels", "notlabeled", "notlabelled", "withoutlabel", "withoutlabels",
@@ -74,7 +76,9 @@ def codes_by_column(missing_values: MissingValues, columns: Sequence[str]) -> di
     return dict.fromkeys(columns, listed(missing_values))
 
 
-def emptied(table: pd.DataFrame, missing_values: MissingValues, source: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
+def emptied(
+    table: pd.DataFrame, missing_values: MissingValues, source: str, used: Iterable[str] = ()
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """A table of labels in which cells that mean *not observed* are None; and notes.
 
     Args:
@@ -83,6 +87,7 @@ def emptied(table: pd.DataFrame, missing_values: MissingValues, source: str) -> 
             or, by label, exactly those that do besides empty cells. Numbers are compared as numbers, texts without regard to
             case.
         source: what error messages call the table.
+        used: values, as text, that occur in other columns than labels.
 
     Raises:
         ValueError: a named label is not a column.
@@ -97,7 +102,7 @@ def emptied(table: pd.DataFrame, missing_values: MissingValues, source: str) -> 
                 f"{source}: missing_values names no label {first_few(unknown)}; the labels are {', '.join(columns)}"
             )
     wanted = codes_by_column(missing_values, columns)
-    content, notes, used = table.copy(), [], set[str]()
+    content, notes, seen = table.copy(), [], set(used)
     for position, column in enumerate(columns):
         if not wanted.get(column):
             continue
@@ -108,13 +113,13 @@ def emptied(table: pd.DataFrame, missing_values: MissingValues, source: str) -> 
             for text in {text for text in texts if text is not None}
         }
         matched = [bool(text is not None and meaning[text]) for text in texts]
-        used.update(value for values in meaning.values() for value in values)
+        seen.update(value for values in meaning.values() for value in values)
         fresh = [None if found else cell for cell, found in zip(cells, matched, strict=True)]
         content[table.columns[position]] = pd.Series(fresh, index=table.index, dtype=object)
         if any(matched):
             shown = ", ".join(map(text_of, wanted[column]))
             notes.append(f"label {column!r}: {sum(matched)} cells are taken as not observed ({shown})")
-    unused = sorted({str(value) for values in wanted.values() for value in values} - used)
+    unused = sorted({str(value) for values in wanted.values() for value in values} - seen)
     if unused:
         notes.append(f"missing_values: no cell holds {', '.join(unused)}")
     return content, tuple(notes)
@@ -143,14 +148,6 @@ def listed(values: Any) -> list[Any]:
     """One value or several as a list, without those that mean *not observed* always."""
     several = [values] if values is None or (np.ndim(values) == 0 and not isinstance(values, set | frozenset)) else list(values)
     return [value for value in several if not is_empty(value)]
-
-
-def means_missing(cell: Any, values: Iterable[Any]) -> bool:
-    """Whether a cell is one of the values that mean *not observed*."""
-    text, number = text_of(cell), number_of(cell)
-    return any(
-        text.casefold() == text_of(value).casefold() or (number is not None and number == number_of(value)) for value in values
-    )
 
 
 def suspicious_values(table: pd.DataFrame, space: LabelSpace, exact: Iterable[str] = ()) -> tuple[str, ...]:
@@ -187,8 +184,8 @@ def suspicious_values(table: pd.DataFrame, space: LabelSpace, exact: Iterable[st
     return tuple(warnings)
 
 
-def words_read_as_missing(name: str, counts: Counter[Any]) -> list[str]:
-    """A warning about cells that are words, such as "None", and were read as *not observed*."""
+def words_read_as_missing(name: str, counts: Counter[Any], what: str = "label") -> list[str]:
+    """A warning about cells of a label or input that are words, such as "None", and were read as missing."""
     words = Counter[str]()
     for cell, count in counts.items():
         if isinstance(cell, str) and cell.strip() in MISSING_TEXTS:
@@ -197,15 +194,16 @@ def words_read_as_missing(name: str, counts: Counter[Any]) -> list[str]:
     if not words:
         return []
     shown = first_few([f"{count} say {word!r}" for word, count in words.items()])
+    read = "not observed" if what == "label" else "missing"
     return [
-        f"label {name!r}: cells that are words are read as not observed ({shown}); if that is a value, pass "
+        f"{what} {name!r}: cells that are words are read as {read} ({shown}); if that is a value, pass "
         f"missing_values={{{name!r}: []}}"
     ]
 
 
-def missing_advice(codes: Sequence[str]) -> str:
+def missing_advice(codes: Sequence[str | int]) -> str:
     """The argument that makes codes missing, as Python."""
-    return repr([int(code) if code.removeprefix("-").isdigit() else code for code in codes])
+    return repr([int(code) if is_whole(str(code)) else code for code in codes])
 
 
 def is_word_for_missing(value: str, values: Sequence[str]) -> bool:
@@ -233,13 +231,12 @@ def codes_among(values: Sequence[str]) -> list[str]:
     ]
 
 
-def codes_in_numbers(numbers: np.ndarray) -> str:
-    """Numbers among inputs that look like codes for missing, for messages; empty if there are none."""
+def codes_in_numbers(numbers: np.ndarray) -> tuple[str, list[int]]:
+    """Numbers among inputs that look like codes for missing: for messages, and as a list; empty if there are none."""
     if not np.isin(numbers, CODES_OF_INPUTS).any():
-        return ""
+        return "", []
     values, counts = np.unique(numbers[np.isfinite(numbers)], return_counts=True)
-    found = codes_among_numbers(Counter(dict(zip(values.tolist(), counts.tolist(), strict=True))))
-    return found[0] if found else ""
+    return codes_among_numbers(Counter(dict(zip(values.tolist(), counts.tolist(), strict=True)))) or ("", [])
 
 
 def is_code(number: float, others: Sequence[float]) -> bool:

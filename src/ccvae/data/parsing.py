@@ -49,6 +49,7 @@ def choose_columns(
     delimiter: Delimiter = None,
     exclude: Sequence[str] = (),
     missing_values: MissingValues = None,
+    used: Collection[str] = (),
 ) -> ChosenColumns:
     """The label columns of a table: those named, or all but the others.
 
@@ -61,6 +62,7 @@ def choose_columns(
         delimiter: see `ccvae.data.findings`.
         exclude: columns that are no labels.
         missing_values: see `ccvae.data.missing_values.emptied`; such cells are None in the result.
+        used: values of those, as text, that occur in other columns.
 
     Raises:
         ValueError: a named column does not exist, is one of the others, or none is left.
@@ -75,7 +77,7 @@ def choose_columns(
         raise ValueError(f"{source}: column {first_few(both)} cannot be a label: it names the rows, groups or splits")
     named = [column for column in wanted if column in columns]
     candidates = named if named and len(named) == len(wanted) else [c for c in columns if c not in taken and c not in left_out]
-    cells, missing_notes = emptied(table[candidates], missing_values, source)
+    cells, missing_notes = emptied(table[candidates], missing_values, source, used)
     exact = frozenset(map(str, missing_values)) if isinstance(missing_values, Mapping) else frozenset[str]()
     codes = codes_by_column(missing_values, candidates)
     found = with_findings(cells, delimiter, candidates, source, codes, exact, columns)

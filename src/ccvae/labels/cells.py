@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ __all__ = [
     "is_empty",
     "is_missing",
     "is_whole",
+    "means_missing",
     "number_of",
     "position_of",
     "text_of",
@@ -30,8 +31,10 @@ __all__ = [
 Value = str | int
 """A value of a binary or categorical label, as tables and results show it."""
 
-# what pandas.read_csv takes for a missing value, in the spellings that labels may meet; "none" is a value to it, and to us
-MISSING_TEXTS = frozenset({"", "NA", "N/A", "n/a", "NaN", "nan", "-NaN", "-nan", "NULL", "null", "None", "<NA>", "#N/A", "#NA"})
+# what pandas takes or writes for a missing value, in the spellings that labels may meet; "none" is a value to it, and to us
+MISSING_TEXTS = frozenset(
+    {"", "NA", "N/A", "n/a", "NaN", "nan", "-NaN", "-nan", "NULL", "null", "None", "<NA>", "NaT", "#N/A", "#NA"}
+)
 DECIMAL_COMMA = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?|[+-]?\d+,\d+")
 """A number with a comma in it: a decimal comma, or thousands separators."""
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?")
@@ -51,6 +54,14 @@ def is_empty(cell: Any) -> bool:
     if cell is None or cell is pd.NA or cell is pd.NaT or (isinstance(cell, float | np.floating) and math.isnan(cell)):
         return True
     return isinstance(cell, str) and not cell.strip()
+
+
+def means_missing(cell: Any, values: Iterable[Any]) -> bool:
+    """Whether a cell is one of some values that mean *not observed*: as a number, or as a text whatever its case."""
+    text, number = text_of(cell), number_of(cell)
+    return any(
+        text.casefold() == text_of(value).casefold() or (number is not None and number == number_of(value)) for value in values
+    )
 
 
 def text_of(cell: Any) -> str:

@@ -289,6 +289,7 @@ def infer_label(
                 f"leave the column out, or say that its kind is categorical"
             )
     if kind == "continuous":
+        odd = [text for text in odd if not is_missing(text[1:-1])]  # words among numbers are no values of theirs
         if odd:
             means = "it means" if len(odd) == 1 else "they mean"
             words = [text for text in observed if repr(text) in odd]

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from ccvae.model.inputs.column_kinds import Category, Number
 from ccvae.model.inputs.columns import InputColumns
+from ccvae.model.inputs.dates import Date
+from ccvae.model.inputs.missing_cells import MissingRule
 
 TABLE = pd.DataFrame(
     {
@@ -116,7 +118,7 @@ def test_a_column_constant_up_to_rounding_is_constant() -> None:
     ("cells", "kinds", "message"),
     [
         (["", "NA"], {}, "'x' has no value to learn from"),
-        (["1", "2", "?"], {}, r"'x' holds numbers, but also '\?'; empty these cells"),
+        (["1", "2", "?"], {}, r"'x' holds numbers, but also '\?'; if that means missing, pass missing_values=\['\?'\]"),
         (["a", "b"], {"x": "number"}, "'x' holds numbers, but also 'a'; 'b'"),
         (["1,5", "2,5"], {}, "decimal comma"),
         (["1", "2", "inf"], {}, "'x' holds numbers, but also 'inf'"),
@@ -145,3 +147,131 @@ def test_columns_that_make_no_sense() -> None:
         InputColumns(())
     with pytest.raises(ValueError, match="missing must be one of refuse, mean"):
         InputColumns.fit(TABLE, "drop")  # type: ignore[arg-type]
+
+
+RULES = {"x": MissingRule((-999, "?")), "c": MissingRule(("unknown",), False)}
+
+
+def test_codes_for_missing_are_named_by_column_and_kept_for_new_rows() -> None:
+    trained = pd.DataFrame({"x": ["1", "3", "-999.0", "?", "NA"], "c": ["None", "a", "Unknown", "a", "None"]})
+    columns = InputColumns.fit(trained, "mean", rules=RULES)
+    assert columns.columns == (Number("x", 2.0, 1.0, RULES["x"]), Category("c", ("None", "a"), (0.5, 0.5), RULES["c"]))
+    new = pd.DataFrame({"x": [-999, 3, "na", None], "c": ["UNKNOWN", "None", "a", ""]})
+    with pytest.raises(ValueError, match="row 2: expected a number, found 'na'"):
+        columns.encode(new)
+    expected = [[0, 0.5, 0.5], [1, 1, 0], [0, 0, 1], [0, 0.5, 0.5]]
+    again = InputColumns.from_entries(json.loads(columns.to_json()))
+    assert again == columns
+    np.testing.assert_array_equal(again.encode(new.assign(x=[-999, 3, "NA", None])), expected)
+
+
+def test_words_among_numbers_stay_missing_where_codes_are_named_by_column() -> None:
+    columns = InputColumns.fit(pd.DataFrame({"x": ["1", "3", "999", "NA"]}), "mean", rules={"x": MissingRule((999,), False)})
+    assert columns.columns == (Number("x", 2.0, 1.0, MissingRule((999,))),)
+
+
+def test_missing_words_are_named_with_the_way_out() -> None:
+    table = pd.DataFrame({"alley": ["None", "gravel", "paved", "None"]})
+    with pytest.raises(ValueError, match=r"read as missing: 'None' in 'alley'; .* missing_values=\{'alley': \[\]\}"):
+        InputColumns.fit(table).encode(table)
+    columns = InputColumns.fit(table, rules={"alley": MissingRule((), False)})
+    assert columns.features == ("alley=None", "alley=gravel", "alley=paved")
+
+
+DAYS = pd.date_range("2024-02-27", periods=4)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        DAYS,
+        DAYS.date,
+        DAYS.strftime("%Y-%m-%d"),
+        DAYS.to_numpy(dtype="datetime64[D]").astype(object),
+        pd.array(DAYS, dtype="timestamp[ms][pyarrow]"),
+        [np.datetime64(day, "s") for day in DAYS],
+        DAYS.strftime("%Y-%m-%d 00:00:00"),
+    ],
+)
+def test_dates_become_days_and_dates_again(cells: Any) -> None:
+    table = pd.DataFrame({"visit": pd.Series(cells, dtype=None if hasattr(cells, "dtype") else object)})
+    columns = InputColumns.fit(table)
+    [column] = columns.columns
+    assert column == Date("visit", DAYS[0].timestamp() / 86400 + 1.5, 1.25**0.5)
+    vectors = columns.encode(table)
+    np.testing.assert_allclose(vectors[:, 0], (np.arange(4) - 1.5) / 1.25**0.5, rtol=1e-6)
+    assert columns.decode(vectors)["visit"].tolist() == DAYS.tolist()
+    assert InputColumns.from_entries(json.loads(columns.to_json())) == columns
+    assert InputColumns.fit(table, kinds={"visit": "category"}).features[0].startswith("visit=2024-02-27")
+
+
+def test_times_of_day_and_zones_are_kept() -> None:
+    for zone, tail in (("", ""), ("+01:00", " 00:30:00+00:00")):
+        cells = [
+            f"2024-02-28T01:30:00{zone}",
+            f"2024-03-01 12:00:00{zone}",
+            f"2024-03-02T00:00{zone}",
+            "-",
+            "NaT",
+            "2024-02-30",
+        ]
+        with pytest.raises(
+            ValueError, match=r"holds dates, but also '-'; '2024-02-30'; if that means missing, pass missing_values"
+        ):
+            InputColumns.fit(pd.DataFrame({"x": cells}))
+        columns = InputColumns.fit(pd.DataFrame({"x": cells[:5]}), "mean", rules={"x": MissingRule(("-",))})
+        assert str(columns.decode(columns.encode(pd.DataFrame({"x": cells[:2]})))["x"][0]).endswith(tail or "01:30:00")
+        aware = pd.DataFrame({"x": pd.to_datetime(["2024-02-28T00:30:00Z"])})
+        if zone:
+            np.testing.assert_array_equal(columns.encode(aware), columns.encode(pd.DataFrame({"x": cells[:1]})))
+        else:
+            with pytest.raises(ValueError, match="row 0: expected a date without a time zone"):
+                columns.encode(aware)
+    with pytest.raises(ValueError, match="with and without a time zone"):
+        InputColumns.fit(pd.DataFrame({"x": ["2024-02-28", "2024-02-28T00:30:00Z"]}))
+
+
+def test_dates_far_away_have_an_end() -> None:
+    columns = InputColumns.fit(pd.DataFrame({"x": ["0001-01-01", "9999-12-31"]}))
+    years = columns.decode(np.array([[-1e30], [-1], [1], [1e30]]))["x"].dt.year
+    assert years.tolist() == [1, 1, 9999, 9999]
+
+
+def test_numbers_are_dates_where_the_user_says_so() -> None:
+    table = pd.DataFrame({"x": [20240228, 20240301.0, "20240229"]})
+    columns = InputColumns.fit(table, kinds={"x": "date"})
+    assert columns.decode(columns.encode(table))["x"].astype(str).tolist() == ["2024-02-28", "2024-03-01", "2024-02-29"]
+    with pytest.raises(ValueError, match="is to be dates, such as 2024-05-17, but holds '17'"):
+        InputColumns.fit(pd.DataFrame({"x": [20240228, 17]}), kinds={"x": "date"})
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (
+            ["03/04/2024", "13/04/2024 10:30"],
+            "dates that may be read in several ways .'03/04/2024', '13/04/2024 10:30'.; write",
+        ),
+        (["3.4.24", "5.6.24"], "dates that may be read in several ways"),
+        ([pd.Timedelta(hours=3), pd.Timedelta(days=3)], "holds durations"),
+    ],
+)
+def test_other_dates_and_durations_are_left_out_with_the_remedy(cells: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        InputColumns.fit(pd.DataFrame({"x": pd.Series(cells, dtype=object)}))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"missing_values": "?"},
+        {"missing_values": [None]},
+        {"missing_words": 1},
+        {"unit": "days", "time": 1},
+        {"unit": "days", "time": True, "zone": False, "mean": 1e9},
+    ],
+)
+def test_damaged_rules_and_dates_are_refused(change: dict[str, Any]) -> None:
+    entry = {"name": "x", "mean": 1.0, "scale": 1.0} | change
+    with pytest.raises(ValueError, match="expected"):
+        InputColumns.from_entries({"missing": "mean", "columns": [entry]})

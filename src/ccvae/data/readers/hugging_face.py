@@ -16,7 +16,7 @@ from ccvae.data.assembly import assemble
 from ccvae.data.dataset import Dataset
 from ccvae.data.findings import Delimiter
 from ccvae.data.images.image_cache import decoded
-from ccvae.data.missing_values import MissingValues, is_unlabelled, listed, means_missing
+from ccvae.data.missing_values import MissingValues, is_unlabelled, listed
 from ccvae.data.origin import recorded
 from ccvae.data.parsing import choose_columns, parse_labels
 from ccvae.data.readers.hugging_face_files import local_data_set
@@ -24,7 +24,7 @@ from ccvae.data.readers.table import table
 from ccvae.data.splits import SPLIT_NAMES, groups_from, splits_from
 from ccvae.data.stratification import memberships
 from ccvae.labels import Categorical, Label, LabelSpace
-from ccvae.labels.cells import as_value, first_few
+from ccvae.labels.cells import as_value, first_few, means_missing
 from ccvae.labels.kinds import infer_label
 from ccvae.model.inputs.decoding import Fit, Framing
 from ccvae.storage.links import check_inside

@@ -9,7 +9,8 @@ import pandas as pd
 from ccvae.data.assembly import assemble
 from ccvae.data.dataset import Dataset
 from ccvae.data.findings import Delimiter
-from ccvae.data.missing_values import MissingValues, codes_in_numbers
+from ccvae.data.input_codes import codes_in_inputs, divided, rules_of, used_codes
+from ccvae.data.missing_values import MissingValues
 from ccvae.data.origin import recorded
 from ccvae.data.parsing import check_named, choose_columns, parse_labels
 from ccvae.data.splits import groups_from, splits_from
@@ -17,7 +18,7 @@ from ccvae.data.stratification import memberships
 from ccvae.data.tables.files import TableSource, read_table
 from ccvae.labels import LabelSpace
 from ccvae.labels.cells import first_few, is_missing, text_of
-from ccvae.model.inputs.column_kinds import Number, missing_of, numbers_of
+from ccvae.model.inputs.column_kinds import Category
 from ccvae.model.inputs.columns import InputColumns, Missing, fit_columns
 
 __all__ = ["table"]
@@ -48,7 +49,8 @@ def table(
 ) -> Dataset:
     """Rows of a table as vectors, with labels among its columns; an empty label means *not observed*.
 
-    Numbers are standardised by the mean and scale of the training rows; a category becomes one feature for each value.
+    Numbers and dates (in days) are standardised by the mean and scale of the training rows; a category becomes one feature for
+    each value.
 
     Args:
         source: CSV or Parquet file, or a table (see `ccvae.data.tables.files`).
@@ -56,13 +58,15 @@ def table(
         inputs: input columns. If not given, all that are not used otherwise; free text and empty columns are then left out
             with a note.
         exclude: columns that are no inputs.
-        input_kinds: "number" or "category" by input column, for those not to be guessed (see `InputColumns.fit`).
+        input_kinds: "number", "category" or "date" by input column, for those not to be guessed (see `InputColumns.fit`).
         missing: "refuse" missing inputs, or put the column's "mean" in their place.
         columns: input columns that are known, such as those of a trained model's data; nothing is fitted then.
         id_column: column that names the rows; their numbers if not given.
         kinds: "binary", "categorical" or "continuous" by label, for those not to be guessed (see `LabelSpace.infer`).
         space: labels that are known; nothing is guessed or fitted then.
-        missing_values: values that mean *not observed* in labels, such as -1 or "Unknown" (see `ccvae.data.image_folder`).
+        missing_values: values that mean *not observed* in labels, and missing in inputs, such as -999 or "?": for all columns,
+            besides empty cells and words such as "NA" (of numbers, inputs take those that stand apart from their others); or by
+            column, exactly those besides empty cells. The rules of inputs are kept in `columns`, for new rows.
         delimiter: what separates findings in a label's cells (see `ccvae.data.image_folder`).
         labelled: number (int) or fraction (float) of training rows that keep their labels; the others are hidden.
         validation: number (int) or fraction (float) of rows to validate on.
@@ -86,7 +90,9 @@ def table(
     if not labels:
         raise ValueError(f"{file}: say which columns are labels; its columns are {', '.join(map(str, content.columns))}")
     reserved = (id_column, group_column, split_column)
-    chosen = choose_columns(content, labels, reserved, file, delimiter=delimiter, missing_values=missing_values)
+    of_labels, of_inputs = divided(missing_values, content, labels, file)
+    used = used_codes(content, of_inputs)
+    chosen = choose_columns(content, labels, reserved, file, delimiter=delimiter, missing_values=of_labels, used=used)
     parsed = parse_labels(chosen.table, file, kinds=kinds, space=space, exact=chosen.exact)
     groups = groups_from(content, group_column, file)
     strata = memberships(parsed.array, parsed.space)
@@ -105,15 +111,28 @@ def table(
             raise ValueError(
                 f"{file}: no column is left for the inputs; its columns are {', '.join(map(str, content.columns))}"
             )
+        rules, on_codes = rules_of(of_inputs, content[names], file)
         columns, left_out = fit_columns(
-            content[names], missing, input_kinds, file, rows=splits["train"], drop_unusable=inputs is None
+            content[names],
+            missing,
+            input_kinds,
+            file,
+            rows=splits["train"],
+            drop_unusable=inputs is None,
+            rules=rules,
         )
-        notes += left_out
-    warnings = codes_in_inputs(content, columns)
-    constant = [column.name for column in columns.columns if isinstance(column, Number) and column.constant]
+        notes += [*on_codes, *left_out]
+    elif isinstance(of_inputs, Mapping):
+        rules, _ = rules_of(of_inputs, content[[name for name in columns.names if name in content]], file)
+        columns = columns.with_rules(rules)
+    warnings, of_codes = codes_in_inputs(content, columns)
+    notes += of_codes
+    constant = [column.name for column in columns.columns if not isinstance(column, Category) and column.constant]
     if constant:
         notes.append(f"inputs that are constant in training: {first_few(constant)}")
-    holes = int(sum(missing_of(content[column.name].tolist()).sum() for column in columns.columns if column.name in content))
+    holes = int(
+        sum(column.rule.of(content[column.name].tolist()).sum() for column in columns.columns if column.name in content)
+    )
     if holes:
         notes.append(f"{holes} missing inputs, given their column's mean")
     return assemble(
@@ -136,20 +155,6 @@ def table(
 def as_list(names: Sequence[str] | str) -> list[str]:
     """One name or several as a list."""
     return [names] if isinstance(names, str) else list(names)
-
-
-def codes_in_inputs(content: pd.DataFrame, columns: InputColumns) -> list[str]:
-    """Warnings about numbers among the inputs that look like codes for missing."""
-    warnings = []
-    for column in columns.columns:
-        if isinstance(column, Number) and column.name in content:
-            found = codes_in_numbers(numbers_of(content[column.name].tolist()))
-            if found:
-                warnings.append(
-                    f"input {column.name!r}: {found} looks like a code for a missing input, but is read as a number; if it "
-                    f"is one, empty these cells"
-                )
-    return warnings
 
 
 def ids_of(content: pd.DataFrame, column: str | None, source: str) -> list[str]:

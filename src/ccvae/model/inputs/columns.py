@@ -1,19 +1,20 @@
-"""How the columns of a table become a vector: numbers standardised, categories one number a value."""
+"""How the columns of a table become a vector: numbers and dates standardised, categories one number a value."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 
-from ccvae.labels.cells import first_few
+from ccvae.labels.cells import first_few, means_missing
 from ccvae.labels.kinds import UnusableColumnError
 from ccvae.labels.nearest import did_you_mean
-from ccvae.model.inputs.column_kinds import Category, Number, column_of, fitted, missing_of
+from ccvae.model.inputs.column_kinds import INPUT_KINDS, Category, Column, column_of, fitted
+from ccvae.model.inputs.missing_cells import USUAL_RULE, MissingRule
 
 __all__ = ["InputColumns", "Missing", "fit_columns"]
 
@@ -36,7 +37,7 @@ class InputColumns:
            [ 1.,  0.,  1.]], dtype=float32)
     """
 
-    columns: tuple[Number | Category, ...]
+    columns: tuple[Column, ...]
     missing: Missing = "refuse"
 
     def __post_init__(self) -> None:
@@ -46,17 +47,22 @@ class InputColumns:
             raise ValueError(f"missing must be one of {', '.join(get_args(Missing))}, not {self.missing!r}")
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns, in order."""
+        return tuple(column.name for column in self.columns)
+
+    @property
     def features(self) -> tuple[str, ...]:
         """Names of the features, in order."""
         return tuple(feature for column in self.columns for feature in column.features)
 
     @property
     def units(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and scale of every feature `(features,)`: features times scales plus means are in the columns' own units."""
+        """Mean and scale of every feature `(features,)`: features times scales plus means are in own units (dates: days)."""
         parts = [
-            ([column.mean], [column.scale])
-            if isinstance(column, Number)
-            else ([0.0] * len(column.values), [1.0] * len(column.values))
+            ([0.0] * len(column.values), [1.0] * len(column.values))
+            if isinstance(column, Category)
+            else ([column.mean], [column.scale])
             for column in self.columns
         ]
         means, scales = (np.concatenate([part[side] for part in parts]) for side in (0, 1))
@@ -65,7 +71,7 @@ class InputColumns:
     @property
     def identity(self) -> bool:
         """Whether vectors are the columns' numbers as they are."""
-        return all(isinstance(column, Number) and (column.mean, column.scale) == (0, 1) for column in self.columns)
+        return all(not isinstance(column, Category) and (column.mean, column.scale) == (0, 1) for column in self.columns)
 
     @classmethod
     def fit(
@@ -75,21 +81,24 @@ class InputColumns:
         kinds: Mapping[str, str] | None = None,
         source: str = "table",
         rows: np.ndarray | None = None,
+        rules: Mapping[str, MissingRule] | None = None,
     ) -> InputColumns:
         """Kinds and categories from a table's rows, means and scales from those of training.
 
         Args:
             table: the rows, one column an input.
             missing: what is to be done about missing inputs.
-            kinds: "number" or "category" by column, for those not to be guessed. A column of numbers is guessed to be numbers,
-                any other to be categories, and so is one of true and false.
+            kinds: "number", "category" or "date" by column, for those not to be guessed. A column of numbers is guessed to be
+                numbers, one of dates or texts such as 2024-05-17 to be dates, any other to be categories, and so is one of true
+                and false.
             source: what error messages call the table.
             rows: the rows of training; all if not given.
+            rules: which cells are missing, by column, where that is not the usual rule.
 
         Raises:
             ValueError: a column is empty, mixes numbers and texts, or has too many categories.
         """
-        return fit_columns(table, missing, kinds, source, rows)[0]
+        return fit_columns(table, missing, kinds, source, rows, rules=rules)[0]
 
     def encode(self, table: pd.DataFrame, source: str = "table") -> np.ndarray:
         """Vectors of a table's rows, float32 `(rows, features)`; columns that are not inputs are ignored.
@@ -107,23 +116,34 @@ class InputColumns:
         if repeated:
             raise ValueError(f"{source}: column names must differ; repeated: {first_few(repeated)}")
         row_name = table.index.name or "row"
-        parts, holes = [], []
+        parts: list[np.ndarray] = []
+        holes: list[str] = []
+        words: dict[str, str] = {}
         for column in self.columns:
             cells = table[column.name].tolist()
-            missing = missing_of(cells)
+            missing = column.rule.of(cells)
             features, wrong = column.encode(cells, missing)
             if wrong:
                 offenders = [f"{row_name} {table.index[row]}: {what}" for row, what in wrong.items()]
                 raise ValueError(f"{source}, input {column.name!r}: {first_few(offenders)}")
-            holes += [f"{column.name} in {row_name} {table.index[row]}" for row in np.flatnonzero(missing).tolist()]
+            for row in np.flatnonzero(missing).tolist():
+                holes.append(f"{column.name} in {row_name} {table.index[row]}")
+                if isinstance(cells[row], str) and cells[row].strip() and not means_missing(cells[row], column.rule.values):
+                    words.setdefault(column.name, cells[row].strip())
             parts.append(features)
         if holes and self.missing == "refuse":
             raise ValueError(
                 f"{source}: inputs are missing: {first_few(holes)}; fill them, leave these columns or rows out, "
-                f"or train with missing='mean', which puts the column's mean in their place"
+                f"or train with missing='mean', which puts the column's mean in their place{words_hint(words)}"
             )
         with np.errstate(over="ignore"):  # what is too large becomes infinite, which the data set refuses by row
             return np.concatenate(parts, axis=1).astype(np.float32)
+
+    def with_rules(self, rules: Mapping[str, MissingRule]) -> InputColumns:
+        """These columns with other rules for missing cells, by column."""
+        return replace(
+            self, columns=tuple(replace(column, rule=rules.get(column.name, column.rule)) for column in self.columns)
+        )
 
     def decode(self, vectors: np.ndarray) -> pd.DataFrame:
         """Table of vectors `(rows, features)` in the columns' own units: numbers, and the category with the largest feature."""
@@ -132,15 +152,12 @@ class InputColumns:
         for column in self.columns:
             part = np.asarray(vectors[:, first : first + len(column.features)], dtype=np.float64)
             first += len(column.features)
-            if isinstance(column, Number):
-                found[column.name] = part[:, 0] * column.scale + column.mean
-            else:
-                found[column.name] = column.decode(part)
+            found[column.name] = column.decode(part)
         return pd.DataFrame(found)
 
     def to_json(self) -> str:
         """JSON text, for `from_entries`."""
-        return json.dumps({"missing": self.missing, "columns": [asdict(column) for column in self.columns]}, indent=2)
+        return json.dumps({"missing": self.missing, "columns": [column.to_entry() for column in self.columns]}, indent=2)
 
     @classmethod
     def from_entries(cls, found: Any, source: str = "input columns") -> InputColumns:
@@ -159,6 +176,14 @@ class InputColumns:
             raise ValueError(f"{source}: expected JSON of input columns: {type(error).__name__}: {error}") from None
 
 
+def words_hint(words: Mapping[str, str]) -> str:
+    """What is said about words that were read as missing inputs, by column; nothing where there are none."""
+    if not words:
+        return ""
+    shown = first_few([f"{word!r} in {name!r}" for name, word in words.items()])
+    return f"; read as missing: {shown}; if that is a value, train with missing_values={{{next(iter(words))!r}: []}}"
+
+
 def fit_columns(
     table: pd.DataFrame,
     missing: Missing = "refuse",
@@ -166,6 +191,7 @@ def fit_columns(
     source: str = "table",
     rows: np.ndarray | None = None,
     drop_unusable: bool = False,
+    rules: Mapping[str, MissingRule] | None = None,
 ) -> tuple[InputColumns, list[str]]:
     """Input columns (see `InputColumns.fit`), and notes.
 
@@ -176,18 +202,19 @@ def fit_columns(
         source: see there.
         rows: see there.
         drop_unusable: leave out columns without a value and of free text, with a note.
+        rules: see there.
     """
-    kinds = dict(kinds or {})
-    wrong = [f"{name}: {kind}" for name, kind in kinds.items() if kind not in ("number", "category") or name not in table]
+    kinds, rules = dict(kinds or {}), rules or {}
+    wrong = [f"{name}: {kind}" for name, kind in kinds.items() if kind not in INPUT_KINDS or name not in table]
     if wrong:
-        raise ValueError(f"{source}: no such input column, or kind (number, category): {first_few(wrong)}")
+        raise ValueError(f"{source}: no such input column, or kind ({', '.join(INPUT_KINDS)}): {first_few(wrong)}")
     rows = np.arange(len(table)) if rows is None else rows
-    columns: list[Number | Category] = []
+    columns: list[Column] = []
     unusable: dict[str, str] = {}
     offending: dict[str, str] = {}
     for name in map(str, table.columns):
         try:
-            columns.append(fitted(name, table[name].tolist(), rows, kinds.get(name)))
+            columns.append(fitted(name, table[name].tolist(), rows, kinds.get(name), rules.get(name, USUAL_RULE)))
         except UnusableColumnError as error:
             unusable[name] = str(error)
         except ValueError as error:
