@@ -87,6 +87,35 @@ def test_pictures(run, tmp_path, arguments):
     assert [path.name for path in tmp_path.iterdir()] == ["picture.png"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "caption"),
+    [
+        (["generate", "RUN", "--given", "digit=3", "--count", "5"], "Generated with digit=3; seeds 0 to 4."),
+        (
+            ["generate", "RUN", "--given", "digit=3", "--strength", "0.9", "--count", "1"],
+            "with digit=3 at strength 0.9; seed 0.",
+        ),
+        (["generate", "RUN", "--count", "2", "--seed", "7"], "Generated without conditions; seeds 7 to 8."),
+        (["intervene", "RUN", "digit=7"], "Each image, its reconstruction, and the same with digit=7, at strength 0.5."),
+        (["traverse", "RUN", "digit"], "along digit from digit=0 at the left to digit=9 at the right."),
+    ],
+)
+def test_captions_say_what_was_done(run, tmp_path, arguments, caption):
+    out = tmp_path / "picture.png"
+    assert main([*[str(run) if part == "RUN" else part for part in arguments], "--out", str(out)]) == 0
+    with Image.open(out) as picture:
+        assert caption in picture.info["Description"]
+
+
+def test_the_source_of_a_transfer_is_no_target(run, tmp_path):
+    rows = (pd.read_csv(run / "splits.csv")["split"] == "test").sum()
+    assert main(["transfer", str(run), "digit", "--count", "1000", "--out", str(tmp_path / "many")]) == 0
+    assert len(list((tmp_path / "many").iterdir())) == rows - 1
+    assert main(["transfer", str(run), "digit", "--count", "3", "--out", str(tmp_path / "sheet.png")]) == 0
+    with Image.open(tmp_path / "sheet.png") as picture:
+        assert picture.info["Description"] == "The source at the left, and the other images with its digit."
+
+
 def test_pictures_one_by_one(run, tmp_path):
     assert main(["generate", str(run), "--count", "3", "--out", str(tmp_path / "many")]) == 0
     for path in (tmp_path / "many").iterdir():

@@ -77,7 +77,8 @@ def explained(message: str, command: Callable[..., Any]) -> str:
         return f"no argument {unknown[1]}" + (f"; did you mean {near}?" if near else "")
     surplus = re.search(r"[Uu]nrecognized arguments: (.*)", words)
     if surplus:
-        return f"{surplus[1].rstrip('.')}: more arguments than expected; join values of one argument with commas, as in a=1,b=2"
+        advice = "most have a flag, such as --out, and several values are joined with commas, as in a=1,b=2"
+        return f"{surplus[1].rstrip('.')}: more arguments than expected; {advice}"
     missing = re.search(r"arguments are required: (.*)|Key ['\"]?([\w.]+)['\"]? is required", words)
     if missing:
         return f"expected the argument {(missing[1] or missing[2]).upper()}"

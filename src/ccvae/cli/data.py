@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ccvae.cli.console import description, tell
-from ccvae.cli.pictures import write_pictures
+from ccvae.cli.sheets import row_of, write_pictures
 from ccvae.config import DataConfig
 
 if TYPE_CHECKING:
@@ -97,5 +97,6 @@ def avatars(
     tell(description(dataset))
     if out is not None:
         columns = min(count, 12)
-        faces = dataset.tensor(slice(min(count, 96) // columns * columns)).reshape(-1, columns, *dataset.input_shape)
-        write_pictures(out, faces, [""] * len(faces), f"The first faces of {dataset.name}.")
+        faces = dataset.tensor(slice(min(count, 96) // columns * columns))
+        rows = [row_of(faces[first : first + columns]) for first in range(0, len(faces), columns)]
+        write_pictures(out, faces, rows, f"The first faces of {dataset.name}.")

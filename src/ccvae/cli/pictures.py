@@ -1,12 +1,12 @@
 """Commands that make pictures with a trained model: generate, intervene, traverse, transfer and counterfactual."""
 
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ccvae.cli.console import tell
 from ccvae.cli.run_data import PLACE, inputs_of
+from ccvae.cli.sheets import ends_of, folded, row_of, shown_ids, texts_of_rows, values_text, write_each, write_pictures
 from ccvae.config import DataPlace, check_seed, check_whole
 from ccvae.storage.limits import check_limit
 from ccvae.storage.yaml_text import parse_yaml
@@ -15,12 +15,17 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
 
+    from ccvae.drawing.image_grid import Row
     from ccvae.model.ccvae import CCVAE
+    from ccvae.model.inputs.reading import Inputs
 
-__all__ = ["counterfactual", "generate", "intervene", "transfer", "traverse", "write_pictures"]
+__all__ = ["counterfactual", "generate", "intervene", "transfer", "traverse"]
 
 TOGETHER = 256
 """Number of pictures that are generated before they are written: a multiple of what the model decodes at once."""
+
+MOST_NAMED = 2
+"""Changed labels that are named beside a row of images."""
 
 
 def generate(
@@ -71,15 +76,19 @@ def generate(
     if model.input_format.columns is not None:
         write_table(model, out, model.generate(count if rows is None else None, values, seed, strength))
         return
+    shown = f"at strength {strength:g}" if strength is not None and given else ""
     if rows is not None:
-        caption = f"Generated with the label values of {given}, a row for each image."
-        write_pictures(out, model.generate(None, rows, seed, strength)[None], ["generated"], caption)
+        images = model.generate(None, rows, seed, strength)
+        below = texts_of_rows(rows, "no conditions")
+        caption = f"Generated with the values below each image {shown}".strip() + f"; {seeds(seed, len(images))}."
+        write_pictures(out, images, folded([row_of(images, below=below)]), caption)
         return
     if count <= TOGETHER or out.suffix.lower() == ".png":
         if shard.world_size > 1:
             raise ValueError(f"several processes need a folder to write to, and more than {TOGETHER} images; start one")
-        caption = f"Generated with {given}." if given else "Generated without conditions."
-        write_pictures(out, model.generate(count, values, seed, strength)[None], [str(given or "unconditional")], caption)
+        images = model.generate(count, values, seed, strength)
+        caption = f"Generated with {values_text(values)} {shown}".strip() if values else "Generated without conditions"
+        write_pictures(out, images, folded([row_of(images)]), f"{caption}; {seeds(seed, count)}.")
         return
     for first in parts[shard.rows]:
         write_each(out, model.generate(min(TOGETHER, count - first), values, seed + first, strength), first)
@@ -126,12 +135,18 @@ def intervene(
     model = load(run, allow_class_paths=allow_class_paths)
     opened = inputs_of(model, run, images, "test", count, allow_download, data, csv)
     x = model.inputs(opened)
-    results = model.intervene(x, conditions(changes), strength, seed)
+    values = conditions(changes)
+    results = model.intervene(x, values, strength, seed)
     if model.input_format.columns is not None:
         write_table(model, out, results, opened.read_ids)
         return
-    caption = f"Images with {changes}, below originals and reconstructions."
-    write_pictures(out, results[None], [changes], caption, above={"original": x, "reconstruction": model.reconstruct(x)})
+    name = what = values_text(values) if isinstance(values, dict) else "the values below it"
+    if not isinstance(values, dict) or len(values) > MOST_NAMED:  # the caption has all of them
+        name = "changed"
+    below = texts_of_rows(values, "no change")
+    at = "drawn for each image" if strength is None else f"at strength {strength:g}"
+    caption = f"Each image, its reconstruction, and the same with {what}, {at}."
+    write_pictures(out, results, before_and_after(model, x, opened, row_of(results, name, below=below)), caption)
 
 
 def traverse(
@@ -162,6 +177,10 @@ def traverse(
         allow_class_paths: import the classes that the run's config.yaml names, which runs their code; only for runs you trust.
         allow_download: get the run's own data from the Hugging Face hub, if its config.yaml names a data set there.
     """
+    from dataclasses import replace
+
+    import torch
+
     from ccvae.model.ccvae import load
     from ccvae.storage.atomic import check_writable
     from ccvae.storage.hub import local_run
@@ -178,12 +197,22 @@ def traverse(
     if model.input_format.columns is not None:
         write_table(model, out, walked, opened.read_ids)
         return
+    ends = [ends_of(model.space[name]) for name in names]
+    across = [ends[-1][0], *[""] * (steps - 2), ends[-1][1]]
     if len(names) == 1:
-        caption = f"Images along {labels}, from its first value at the left to its last at the right."
-        write_pictures(out, walked, [labels] * len(walked), caption)
+        first = [row_of(torch.cat([x[:1], walked[0]]), above=["original", *across])]
+        rows = first + [row_of(torch.cat([image[None], walk])) for image, walk in zip(x[1:], walked[1:], strict=True)]
+        rows = [replace(row, name=name) for row, name in zip(rows, shown_ids(opened.read_ids) or [""] * len(rows), strict=True)]
+        caption = f"Each image, and along {labels} from {ends[0][0]} at the left to {ends[0][1]} at the right."
+        write_pictures(out, walked.flatten(0, 1), rows, caption, breaks=[1])
     else:
+        down = [ends[0][0], *[""] * (steps - 2), ends[0][1]]
+        rows = [
+            row_of(walk, name, above=across if number == 0 else ())
+            for number, (walk, name) in enumerate(zip(walked[0], down, strict=True))
+        ]
         caption = f"One image along {names[0]} from top to bottom and {names[1]} from left to right."
-        write_pictures(out, walked[0], [names[0], *[""] * (steps - 1)], caption)
+        write_pictures(out, walked[0].flatten(0, 1), rows, caption)
 
 
 def transfer(
@@ -205,7 +234,7 @@ def transfer(
         out: a .png file for one image grid, or a folder for one PNG per result.
         labels: names of the labels, separated by commas.
         source: image file; the first of the run's own test images if not given.
-        targets: image files or folders; the run's own test images if none is given.
+        targets: image files or folders; the run's own test images if none is given, without the source.
         count: how many of the run's own test images are used.
         csv: table of raw rows, for a model of a table: the first is the source, the others are targets.
         data: where the run's own data are, if not where they were in training.
@@ -224,20 +253,30 @@ def transfer(
     model = load(run, allow_class_paths=allow_class_paths)
     if model.input_format.columns is not None:
         opened = inputs_of(model, run, None, "test", 1 + count, allow_download, data, csv)
-        rows = model.inputs(opened)
-        ids = None if opened.read_ids is None else opened.read_ids[1:]
-        write_table(model, out, model.transfer(rows[:1], rows[1:], names_in(labels)), ids)
+        vectors = model.inputs(opened)
+        others = None if opened.read_ids is None else opened.read_ids[1:]
+        write_table(model, out, model.transfer(vectors[:1], vectors[1:], names_in(labels)), others)
         return
-    sources = None if source is None else [source]
-    source_images = model.inputs(inputs_of(model, run, sources, "test", 1, allow_download, data))
-    x = model.inputs(inputs_of(model, run, targets, "test", count, allow_download, data))
-    results = model.transfer(source_images[:1], x, names_in(labels))
-    blank = torch.ones_like(source_images[:1])
-    first = torch.cat([source_images[:1], x])
-    caption = f"The source, then targets above the same with the source's {labels}."
-    write_pictures(
-        out, torch.cat([blank, results])[None], [f"with its {labels}"], caption, above={"source, targets": first}, skip=1
-    )
+    opened = inputs_of(model, run, targets, "test", count if source or targets else 1 + count, allow_download, data)
+    x, ids = model.inputs(opened), shown_ids(opened.read_ids)
+    if source is not None:
+        source_image = model.inputs(inputs_of(model, run, [source], "test", 1, allow_download, data))[:1]
+        name = source.name
+    elif targets:
+        first = inputs_of(model, run, None, "test", 1, allow_download, data)
+        source_image, [name, *_] = model.inputs(first)[:1], shown_ids(first.read_ids)
+    else:  # the first of the run's own images is the source, the next are the targets
+        if len(x) < 2:
+            raise ValueError("the run has one test image; name others with --source or --targets")
+        source_image, name, x, ids = x[:1], ids[0], x[1:], ids[1:]
+    results = model.transfer(source_image, x, names_in(labels))
+    shown = ", ".join(names_in(labels))
+    rows = [
+        row_of(torch.cat([source_image, x]), "original", above=[f"source: {name}", *ids]),
+        row_of(torch.cat([torch.ones_like(source_image), results]), f"with the source's {shown}"),
+    ]
+    caption = f"The source at the left, and the other images with its {shown}."
+    write_pictures(out, results, rows, caption, breaks=[1])
 
 
 def counterfactual(
@@ -285,10 +324,20 @@ def counterfactual(
     if model.input_format.columns is not None:
         write_table(model, out, found.images, opened.read_ids)
         return
-    caption = f"The smallest changes after which another value of {label} is predicted, below originals and reconstructions."
-    above = {"original": x, "reconstruction": model.reconstruct(x)}
-    below = [f"{label}={each}" for each in found.values]
-    write_pictures(out, found.images[None], ["changed"], caption, above=above, below=below)
+    caption = f"Each image, its reconstruction, and the smallest change after which another value of {label} is predicted."
+    changed = row_of(found.images, "changed", below=[f"{label}={each}" for each in found.values])
+    write_pictures(out, found.images, before_and_after(model, x, opened, changed), caption)
+
+
+def before_and_after(model: "CCVAE", x: "Tensor", opened: "Inputs", changed: "Row") -> "list[Row]":
+    """Rows of originals under their names, of reconstructions, and of changed images."""
+    originals = row_of(x, "original", above=shown_ids(opened.read_ids))
+    return folded([originals, row_of(model.reconstruct(x), "reconstruction"), changed])
+
+
+def seeds(first: int, count: int) -> str:
+    """Seeds of some images, in words."""
+    return f"seed {first}" if count == 1 else f"seeds {first} to {first + count - 1}"
 
 
 def write_table(model: "CCVAE", out: Path, results: Any, ids: "pd.Index | None" = None) -> None:
@@ -305,56 +354,6 @@ def write_table(model: "CCVAE", out: Path, results: Any, ids: "pd.Index | None" 
     with writing(place) as path:
         table.reset_index().to_csv(path, index=False)
     tell(f"{len(table)} rows in {place}")
-
-
-def write_pictures(
-    out: Path,
-    rows: "Tensor",
-    names: Sequence[str],
-    caption: str,
-    above: "Mapping[str, Tensor] | None" = None,
-    below: Sequence[str] = (),
-    skip: int = 0,
-) -> None:
-    """Write images as one grid with names and a caption, or each of them into a folder.
-
-    Args:
-        out: a .png file, or a folder.
-        rows: images `(rows, columns, *input_shape)`.
-        names: texts beside the rows.
-        caption: text below the grid.
-        above: further rows of the grid by their name, shown first.
-        below: texts below the images of the last row.
-        skip: images at the start that are not results and get no file of their own in a folder.
-    """
-    from ccvae.drawing.image_grid import Row, captioned, grid, to_pixels, write_png
-
-    if rows.ndim != 5:
-        raise ValueError("the model's inputs are vectors; only models of images make pictures")
-    if out.suffix.lower() == ".png":
-        shown = [*(above or {}).items(), *zip(names, rows, strict=True)]
-        last = len(shown) - 1
-        image = grid(
-            [Row(list(to_pixels(row)), name, below=below if number == last else ()) for number, (name, row) in enumerate(shown)]
-        )
-        write_png(out, captioned(image, caption), out.stem, caption)
-        tell(f"{len(shown)} × {rows.shape[1]} pictures in {out}")
-        return
-    flat = rows.flatten(0, 1)[skip:]
-    write_each(out, flat)
-    tell(f"{len(flat)} pictures in {out}")
-
-
-def write_each(folder: Path, pictures: "Tensor", first: int = 0) -> None:
-    """Write pictures `(count, *shape)` into a folder, named by their numbers."""
-    from ccvae.drawing.image_grid import to_pil
-    from ccvae.storage.atomic import writing
-
-    if pictures.ndim != 4:
-        raise ValueError("the model's inputs are vectors; only models of images make pictures")
-    for number, pixels in enumerate(pictures.cpu(), first):
-        with writing(folder / f"{number:04d}.png", durable=False) as path:
-            to_pil(pixels).save(path, format="PNG")
 
 
 def names_in(labels: str) -> list[str]:

@@ -23,7 +23,9 @@ INK, GREY, BLUE, ORANGE, PALE = "#1c2128", "#667080", "#1f6feb", "#c2570c", "#e3
 TYPE, SMALL_TYPE = 26, 22
 LINE = 1.25  # line height in font sizes
 MARGIN, SPACE, GROUP_SPACE = 24, 8, 32
-WIDEST_NAME, MOST_LINES, MOST_CAPTION_LINES = 320, 3, 6
+WIDEST_NAME, MOST_LINES = 320, 3
+MOST_TILE_LINES = 4  # of text above or below an image
+LEAST_CAPTION_WIDTH, MOST_CAPTION_LINES = 640, 6
 BAR = 8
 
 
@@ -75,7 +77,10 @@ def grid(rows: Sequence[Row], tile: int = 160, breaks: Sequence[int] = ()) -> Im
     lefts = [
         left + column * (width + SPACE) + GROUP_SPACE * sum(break_ <= column for break_ in breaks) for column in range(columns)
     ]
-    words = [[[wrapped(text, SMALL_TYPE, width, 2) for text in texts] for texts in (row.above, row.below)] for row in rows]
+    words = [
+        [[wrapped(text, SMALL_TYPE, width, MOST_TILE_LINES) for text in texts] for texts in (row.above, row.below)]
+        for row in rows
+    ]
     tops: list[int] = []
     top = MARGIN
     for row, (above, below) in zip(rows, words, strict=True):
@@ -112,7 +117,7 @@ def grid(rows: Sequence[Row], tile: int = 160, breaks: Sequence[int] = ()) -> Im
 
 def captioned(image: Image.Image, caption: str) -> Image.Image:
     """A grid with a caption below it."""
-    lines = wrapped(caption, SMALL_TYPE, max(image.width, WIDEST_NAME) - 2 * MARGIN, MOST_CAPTION_LINES)
+    lines = wrapped(caption, SMALL_TYPE, max(image.width, LEAST_CAPTION_WIDTH) - 2 * MARGIN, MOST_CAPTION_LINES)
     width = max([image.width, *(length(line, SMALL_TYPE) + 2 * MARGIN for line in lines)])
     canvas = Image.new("RGB", (width, image.height + round(LINE * SMALL_TYPE * len(lines)) + SPACE), "white")
     canvas.paste(image, (0, 0))
