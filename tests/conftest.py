@@ -3,12 +3,16 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from ccvae.data.dataset import Dataset
 from ccvae.data.splits import split_rows
 from ccvae.labels import Binary, Categorical, Continuous, LabelSpace
 from ccvae.model.ccvae import CCVAE
 from ccvae.training.fit import fit
+
+settings.register_profile("patient", deadline=None)  # on a busy machine any example may take long
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session", autouse=True)

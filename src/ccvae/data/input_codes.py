@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import pandas as pd
 
 from ccvae.data.missing_values import (
     MissingValues,
-    codes_among,
+    codes_among_classes,
     codes_in_numbers,
     is_word_for_missing,
     listed,
@@ -22,7 +22,7 @@ from ccvae.labels.cells import first_few, is_empty, means_missing, number_of, te
 from ccvae.labels.nearest import did_you_mean
 from ccvae.model.inputs.column_kinds import Category, Number
 from ccvae.model.inputs.columns import InputColumns
-from ccvae.model.inputs.missing_cells import MissingRule, numbers_of
+from ccvae.model.inputs.missing_cells import Cells, MissingRule, numbers_of
 
 __all__ = ["codes_in_inputs", "divided", "rules_of", "used_codes"]
 
@@ -120,14 +120,22 @@ def used_codes(table: pd.DataFrame, missing_values: MissingValues) -> set[str]:
     }
 
 
-def codes_in_inputs(table: pd.DataFrame, columns: InputColumns) -> tuple[list[str], list[str]]:
-    """Warnings about inputs that look like codes for missing, or were words that mean missing; and notes on codes found."""
+def codes_in_inputs(
+    table: pd.DataFrame, columns: InputColumns, cells_of: Callable[[str], Cells]
+) -> tuple[list[str], list[str]]:
+    """Warnings about inputs that look like codes for missing, or were words that mean missing; and notes on codes found.
+
+    Args:
+        table: the table.
+        columns: its input columns.
+        cells_of: gives the cells of a column.
+    """
     notes, read_as_missing = [], []
     suspicious: dict[str, tuple[str, str, list[Any]]] = {}
     for column in columns.columns:
         if column.name not in table:
             continue
-        cells = table[column.name].tolist()
+        cells = cells_of(column.name)
         missing = column.rule.of(cells)
         named = sum(means_missing(cells[row], column.rule.values) for row in np.flatnonzero(missing).tolist())
         if named:
@@ -139,7 +147,7 @@ def codes_in_inputs(table: pd.DataFrame, columns: InputColumns) -> tuple[list[st
             suspicious[column.name] = (shown, "a number", codes)
         elif isinstance(column, Category):
             values = column.values
-            words = [value for value in values if is_word_for_missing(value, values)] + codes_among(values)
+            words = [value for value in values if is_word_for_missing(value, values)] + codes_among_classes(values)
             suspicious[column.name] = (first_few(list(map(repr, words))), "a category", words)
             if column.rule.words:
                 read_as_missing += words_read_as_missing(column.name, words_of(cells), "input")

@@ -16,7 +16,7 @@ from ccvae.labels.nearest import did_you_mean
 
 __all__ = [
     "MissingValues",
-    "codes_among",
+    "codes_among_classes",
     "codes_by_column",
     "codes_in_numbers",
     "emptied",
@@ -170,7 +170,7 @@ def suspicious_values(table: pd.DataFrame, space: LabelSpace, exact: Iterable[st
                 )
             continue
         values = [text_of(value) for value in label.values]
-        codes = [value for value in values if is_word_for_missing(value, values)] + codes_among(values)
+        codes = [value for value in values if is_word_for_missing(value, values)] + codes_among_classes(values)
         if codes:
             several = len(codes) > 1
             warnings.append(
@@ -220,14 +220,14 @@ def is_word_for_missing(value: str, values: Sequence[str]) -> bool:
     return text in WORDS and number_of(value) is None
 
 
-def codes_among(values: Sequence[str]) -> list[str]:
+def codes_among_classes(values: Sequence[str]) -> list[str]:
     """Classes that are numbers and look like codes for missing beside the others: -1 beside 0 and 1, or 99 beside 1 to 5."""
     numbers = {value: number for value in values if (number := number_of(value)) is not None}
     return [
         value
         for value, number in numbers.items()
         if (len(values) > 2 or sorted(numbers.values()) not in USUAL_PAIRS)
-        and is_code(number, [other for name, other in numbers.items() if name != value])
+        and is_code(number, np.array([other for name, other in numbers.items() if name != value]))
     ]
 
 
@@ -235,42 +235,53 @@ def codes_in_numbers(numbers: np.ndarray) -> tuple[str, list[int]]:
     """Numbers among inputs that look like codes for missing: for messages, and as a list; empty if there are none."""
     if not np.isin(numbers, CODES_OF_INPUTS).any():
         return "", []
-    values, counts = np.unique(numbers[np.isfinite(numbers)], return_counts=True)
-    return codes_among_numbers(Counter(dict(zip(values.tolist(), counts.tolist(), strict=True)))) or ("", [])
+    return codes_among(*np.unique(numbers[np.isfinite(numbers)], return_counts=True)) or ("", [])
 
 
-def is_code(number: float, others: Sequence[float]) -> bool:
+def is_code(number: float, others: np.ndarray) -> bool:
     """Whether a number is a usual code for missing, and far from all others that are none."""
-    present = {number, *others}
-    negative = [value for value in present if value < 0]
-    if len(negative) > 1 and all(-value in present for value in negative):  # a scale such as -2 to 2
+    if number not in NEGATIVE_CODES and number not in POSITIVE_CODES:
         return False
-    if number in NEGATIVE_CODES:
-        usual = [other for other in others if other not in NEGATIVE_CODES]
-        return not usual or min(usual) >= 0 or number < min(usual) - (max(usual) - min(usual))
-    # other codes may stand beside this one, such as 88 beside 99; but 7 and 8 beside 9 are usual numbers
-    usual = [other for other in others if other not in NEGATIVE_CODES and (other not in POSITIVE_CODES or other < number / 2)]
-    usual = usual if any(other not in POSITIVE_CODES for other in usual) else []
-    return number in POSITIVE_CODES and bool(usual) and number > 2 * max(usual) - min(min(usual), 0)
+    present = np.append(others, number)
+    negative = np.unique(present[present < 0])
+    if len(negative) > 1 and np.isin(-negative, present).all():  # a scale such as -2 to 2
+        return False
+    usual = others[~np.isin(others, [*NEGATIVE_CODES])]
+    if number in POSITIVE_CODES:
+        # other codes may stand beside this one, such as 88 beside 99; but 7 and 8 beside 9 are usual numbers
+        usual = usual[~np.isin(usual, [*POSITIVE_CODES]) | (usual < number / 2)]
+        if np.isin(usual, [*POSITIVE_CODES]).all():
+            return False
+    if not len(usual):
+        return True
+    least, most = float(usual.min()), float(usual.max())
+    if number in POSITIVE_CODES:
+        return number > 2 * most - min(least, 0)
+    return least >= 0 or number < least - (most - least)
 
 
 def codes_among_numbers(counts: Counter[Any]) -> tuple[str, list[int]] | None:
-    """Numbers that repeat and look like codes for missing beside all others: for messages, and as a list."""
+    """Numbers among cells that repeat and look like codes for missing beside all others: for messages, and as a list."""
     numbers = Counter[float]()
     for cell, count in counts.items():
         number = number_of(cell)
         if number is not None and np.isfinite(number):
             numbers[number] += count
+    return codes_among(np.array([*numbers]), np.array([*numbers.values()]))
+
+
+def codes_among(numbers: np.ndarray, counts: np.ndarray) -> tuple[str, list[int]] | None:
+    """What `codes_among_numbers` finds, of numbers that differ, and how often each occurs."""
+    usual_codes = np.isin(numbers, [*NEGATIVE_CODES, *POSITIVE_CODES])
     found = [
-        number
-        for number, count in numbers.items()
-        if count >= FEWEST_REPEATS
-        and (number in NEGATIVE_CODES or number in POSITIVE_CODES)
-        and is_code(number, [other for other in numbers if other != number])
+        place
+        for place in np.flatnonzero((counts >= FEWEST_REPEATS) & usual_codes).tolist()
+        if is_code(float(numbers[place]), np.delete(numbers, place))
     ]
     if not found:
         return None
-    return first_few([f"{number:g} in {numbers[number]} cells" for number in found]), [int(number) for number in found]
+    shown = first_few([f"{numbers[place]:g} in {counts[place]} cells" for place in found])
+    return shown, [int(numbers[place]) for place in found]
 
 
 def spellings(name: str, values: Sequence[str]) -> list[str]:

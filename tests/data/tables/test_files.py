@@ -1,4 +1,8 @@
+import contextlib
+import csv
+import gc
 import gzip
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -133,3 +137,33 @@ def test_what_pandas_writes_is_read_back(tmp_path_factory: pytest.TempPathFactor
     pd.DataFrame(rows, columns=["a", "b"]).to_csv(path, index=False)
     table, _ = read_table(path)
     assert table.to_numpy().tolist() == [list(row) for row in rows]
+
+
+odd_cells = st.text(st.sampled_from(' \t\u00a0\x1c\x85"ab\n;,'), max_size=4)
+
+
+@given(st.lists(st.tuples(odd_cells, odd_cells, odd_cells), min_size=1, max_size=3), st.sampled_from(",;\t"), st.booleans())
+def test_blanks_at_the_ends_of_cells_never_count(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, ...]], separator: str, quoted: bool
+) -> None:
+    if not quoted:
+        rows = [tuple(re.sub(rf'[\n"{separator}]', "", cell) for cell in row) for row in rows]
+    path = tmp_path_factory.mktemp("tables") / "t.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.write(separator.join("xyz") + "\n")
+        quoting = csv.QUOTE_ALL if quoted else csv.QUOTE_NONE
+        csv.writer(file, delimiter=separator, quoting=quoting, lineterminator="\n", quotechar='"').writerows(rows)
+    table, _ = read_table(path)
+    assert table.to_numpy().tolist() == [[cell.strip() for cell in row] for row in rows]
+
+
+@pytest.mark.parametrize("content", ["id,a\nx,1\n", 'id,a\nx,"1\n'])
+def test_garbage_is_collected_after_reading_as_before(tmp_path: Path, content: str) -> None:
+    for enabled in (True, False):
+        (gc.enable if enabled else gc.disable)()
+        try:
+            with contextlib.suppress(ValueError):
+                read_table(written(tmp_path, content))
+            assert gc.isenabled() == enabled
+        finally:
+            gc.enable()

@@ -125,15 +125,18 @@ def summary(data: Dataset, column: int, label: Label) -> LabelSummary:
 
 def identical_inputs(data: Dataset) -> tuple[list[np.ndarray], np.ndarray]:
     """Rows whose inputs are the same, by the group; and rows whose inputs are one number throughout."""
-    rows_of: dict[bytes, list[int]] = {}
+    first_of: dict[bytes, int] = {}
+    rows_of: dict[int, list[int]] = {}
     blank = []
     for start in range(0, len(data), CHUNK):
         part = np.ascontiguousarray(data.inputs[start : start + CHUNK]).reshape(min(CHUNK, len(data) - start), -1)
         for row, values in enumerate(part, start):
-            rows_of.setdefault(hashlib.blake2b(values.tobytes(), digest_size=16).digest(), []).append(row)
+            first = first_of.setdefault(hashlib.blake2b(values.data, digest_size=16).digest(), row)
+            if first != row:
+                rows_of.setdefault(first, [first]).append(row)
         if part.shape[1] > 1:
             blank.append(start + np.flatnonzero(part.min(axis=1) == part.max(axis=1)))
-    return [np.array(rows) for rows in rows_of.values() if len(rows) > 1], np.concatenate([np.array([], dtype=int), *blank])
+    return [np.array(rows) for _, rows in sorted(rows_of.items())], np.concatenate([np.array([], dtype=int), *blank])
 
 
 def problems_of_splits(data: Dataset) -> list[str]:

@@ -19,7 +19,8 @@ from ccvae.data.tables.files import TableSource, read_table
 from ccvae.labels import LabelSpace
 from ccvae.labels.cells import first_few, is_missing, text_of
 from ccvae.model.inputs.column_kinds import Category
-from ccvae.model.inputs.columns import InputColumns, Missing, fit_columns
+from ccvae.model.inputs.columns import InputColumns, Missing, encoded, fit_columns
+from ccvae.model.inputs.missing_cells import cells_by_name
 
 __all__ = ["table"]
 
@@ -97,7 +98,7 @@ def table(
     groups = groups_from(content, group_column, file)
     strata = memberships(parsed.array, parsed.space)
     splits = splits_from(content, split_column, groups, file, validation=validation, test=test, seed=seed, strata=strata)
-    notes = list(chosen.notes)
+    notes, cells_of = list(chosen.notes), cells_by_name(content)
     if columns is None:
         taken = {*reserved, *chosen.sources, *exclude}
         check_named([*exclude, *(inputs or [])], [*map(str, content.columns)], file)
@@ -120,23 +121,22 @@ def table(
             rows=splits["train"],
             drop_unusable=inputs is None,
             rules=rules,
+            cells_of=cells_of,
         )
         notes += [*on_codes, *left_out]
     elif isinstance(of_inputs, Mapping):
         rules, _ = rules_of(of_inputs, content[[name for name in columns.names if name in content]], file)
         columns = columns.with_rules(rules)
-    warnings, of_codes = codes_in_inputs(content, columns)
+    warnings, of_codes = codes_in_inputs(content, columns, cells_of)
     notes += of_codes
     constant = [column.name for column in columns.columns if not isinstance(column, Category) and column.constant]
     if constant:
         notes.append(f"inputs that are constant in training: {first_few(constant)}")
-    holes = int(
-        sum(column.rule.of(content[column.name].tolist()).sum() for column in columns.columns if column.name in content)
-    )
+    holes = int(sum(column.rule.of(cells_of(column.name)).sum() for column in columns.columns if column.name in content))
     if holes:
         notes.append(f"{holes} missing inputs, given their column's mean")
     return assemble(
-        columns.encode(content, file),
+        encoded(columns, content, file, cells_of),
         parsed,
         ids_of(content, id_column, file),
         splits,

@@ -185,7 +185,7 @@ def fitted(name: str, cells: Sequence[Any], rows: np.ndarray, kind: str | None, 
         return fitted_dates(name, cells, missing, rows, rule)
     if kind is None and is_of_truth(cells, missing):
         return of_truth(name, [text_of(cells[row]).lower() in ("1", "true") for row in rows.tolist()], rule)
-    odd = [cells[row] for row in present if not np.isfinite(numbers[row])]
+    odd = [cells[row] for row in np.flatnonzero(~missing & ~np.isfinite(numbers)).tolist()]
     texts = [text_of(cell) for cell in odd]
     if kind != "category":
         check_texts(texts, odd, len(present), kind, name, rule)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -14,9 +14,9 @@ from ccvae.labels.cells import first_few, means_missing
 from ccvae.labels.kinds import UnusableColumnError
 from ccvae.labels.nearest import did_you_mean
 from ccvae.model.inputs.column_kinds import INPUT_KINDS, Category, Column, column_of, fitted
-from ccvae.model.inputs.missing_cells import USUAL_RULE, MissingRule
+from ccvae.model.inputs.missing_cells import USUAL_RULE, Cells, MissingRule, cells_by_name
 
-__all__ = ["InputColumns", "Missing", "fit_columns"]
+__all__ = ["InputColumns", "Missing", "encoded", "fit_columns"]
 
 Missing = Literal["refuse", "mean"]
 """What is done about missing inputs: refuse them, or put the column's mean in their place."""
@@ -106,38 +106,7 @@ class InputColumns:
         Raises:
             ValueError: a column is not there, a cell is wrong, or missing though that is refused.
         """
-        found = [str(column) for column in table.columns]
-        absent = [column.name for column in self.columns if column.name not in found]
-        if absent:
-            wanted = ", ".join(column.name for column in self.columns)
-            shown = first_few([f"{name}{did_you_mean(name, found)}" for name in absent])
-            raise ValueError(f"{source} has no input column {shown}; it needs {wanted}, in any order")
-        repeated = [column.name for column in self.columns if found.count(column.name) > 1]
-        if repeated:
-            raise ValueError(f"{source}: column names must differ; repeated: {first_few(repeated)}")
-        row_name = table.index.name or "row"
-        parts: list[np.ndarray] = []
-        holes: list[str] = []
-        words: dict[str, str] = {}
-        for column in self.columns:
-            cells = table[column.name].tolist()
-            missing = column.rule.of(cells)
-            features, wrong = column.encode(cells, missing)
-            if wrong:
-                offenders = [f"{row_name} {table.index[row]}: {what}" for row, what in wrong.items()]
-                raise ValueError(f"{source}, input {column.name!r}: {first_few(offenders)}")
-            for row in np.flatnonzero(missing).tolist():
-                holes.append(f"{column.name} in {row_name} {table.index[row]}")
-                if isinstance(cells[row], str) and cells[row].strip() and not means_missing(cells[row], column.rule.values):
-                    words.setdefault(column.name, cells[row].strip())
-            parts.append(features)
-        if holes and self.missing == "refuse":
-            raise ValueError(
-                f"{source}: inputs are missing: {first_few(holes)}; fill them, leave these columns or rows out, "
-                f"or train with missing='mean', which puts the column's mean in their place{words_hint(words)}"
-            )
-        with np.errstate(over="ignore"):  # what is too large becomes infinite, which the data set refuses by row
-            return np.concatenate(parts, axis=1).astype(np.float32)
+        return encoded(self, table, source, cells_by_name(table))
 
     def with_rules(self, rules: Mapping[str, MissingRule]) -> InputColumns:
         """These columns with other rules for missing cells, by column."""
@@ -184,6 +153,42 @@ def words_hint(words: Mapping[str, str]) -> str:
     return f"; read as missing: {shown}; if that is a value, train with missing_values={{{next(iter(words))!r}: []}}"
 
 
+def encoded(columns: InputColumns, table: pd.DataFrame, source: str, cells_of: Callable[[str], Cells]) -> np.ndarray:
+    """Vectors of a table's rows (see `InputColumns.encode`); `cells_of` gives the cells of a column."""
+    found = [str(column) for column in table.columns]
+    absent = [column.name for column in columns.columns if column.name not in found]
+    if absent:
+        wanted = ", ".join(column.name for column in columns.columns)
+        shown = first_few([f"{name}{did_you_mean(name, found)}" for name in absent])
+        raise ValueError(f"{source} has no input column {shown}; it needs {wanted}, in any order")
+    repeated = [column.name for column in columns.columns if found.count(column.name) > 1]
+    if repeated:
+        raise ValueError(f"{source}: column names must differ; repeated: {first_few(repeated)}")
+    row_name = table.index.name or "row"
+    parts: list[np.ndarray] = []
+    holes: list[str] = []
+    words: dict[str, str] = {}
+    for column in columns.columns:
+        cells = cells_of(column.name)
+        missing = column.rule.of(cells)
+        features, wrong = column.encode(cells, missing)
+        if wrong:
+            offenders = [f"{row_name} {table.index[row]}: {what}" for row, what in wrong.items()]
+            raise ValueError(f"{source}, input {column.name!r}: {first_few(offenders)}")
+        for row in np.flatnonzero(missing).tolist():
+            holes.append(f"{column.name} in {row_name} {table.index[row]}")
+            if isinstance(cells[row], str) and cells[row].strip() and not means_missing(cells[row], column.rule.values):
+                words.setdefault(column.name, cells[row].strip())
+        parts.append(features)
+    if holes and columns.missing == "refuse":
+        raise ValueError(
+            f"{source}: inputs are missing: {first_few(holes)}; fill them, leave these columns or rows out, "
+            f"or train with missing='mean', which puts the column's mean in their place{words_hint(words)}"
+        )
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, which the data set refuses by row
+        return np.concatenate(parts, axis=1).astype(np.float32)
+
+
 def fit_columns(
     table: pd.DataFrame,
     missing: Missing = "refuse",
@@ -192,6 +197,7 @@ def fit_columns(
     rows: np.ndarray | None = None,
     drop_unusable: bool = False,
     rules: Mapping[str, MissingRule] | None = None,
+    cells_of: Callable[[str], Cells] | None = None,
 ) -> tuple[InputColumns, list[str]]:
     """Input columns (see `InputColumns.fit`), and notes.
 
@@ -203,8 +209,9 @@ def fit_columns(
         rows: see there.
         drop_unusable: leave out columns without a value and of free text, with a note.
         rules: see there.
+        cells_of: gives the cells of a column; the table's by default.
     """
-    kinds, rules = dict(kinds or {}), rules or {}
+    kinds, rules, cells_of = dict(kinds or {}), rules or {}, cells_of or cells_by_name(table)
     wrong = [f"{name}: {kind}" for name, kind in kinds.items() if kind not in INPUT_KINDS or name not in table]
     if wrong:
         raise ValueError(f"{source}: no such input column, or kind ({', '.join(INPUT_KINDS)}): {first_few(wrong)}")
@@ -214,7 +221,7 @@ def fit_columns(
     offending: dict[str, str] = {}
     for name in map(str, table.columns):
         try:
-            columns.append(fitted(name, table[name].tolist(), rows, kinds.get(name), rules.get(name, USUAL_RULE)))
+            columns.append(fitted(name, cells_of(name), rows, kinds.get(name), rules.get(name, USUAL_RULE)))
         except UnusableColumnError as error:
             unusable[name] = str(error)
         except ValueError as error:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 
 from ccvae.labels.cells import is_empty, is_missing, means_missing, number_of
 
-__all__ = ["USUAL_RULE", "MissingRule", "numbers_of"]
+__all__ = ["USUAL_RULE", "Cells", "MissingRule", "cells_by_name", "numbers_of"]
 
 
 @dataclass(frozen=True)
@@ -70,5 +71,29 @@ USUAL_RULE = MissingRule()
 
 def numbers_of(cells: Sequence[Any]) -> np.ndarray:
     """Cells as numbers, NaN where they are none."""
+    return cells.numbers if isinstance(cells, Cells) else read_numbers(cells)
+
+
+def read_numbers(cells: Sequence[Any]) -> np.ndarray:
+    """The same, of any cells."""
     found = pd.to_numeric(pd.Series(cells, dtype=object), errors="coerce")
     return np.asarray(found.to_numpy(dtype=np.float64, na_value=np.nan))
+
+
+class Cells(list[Any]):
+    """The cells of a column that does not change, whose numbers are read once: to read millions of texts takes seconds."""
+
+    @cached_property
+    def numbers(self) -> np.ndarray:
+        """Cells as numbers, NaN where they are none."""
+        return read_numbers(self)
+
+
+def cells_by_name(table: pd.DataFrame) -> Callable[[str], Cells]:
+    """A function from the name of a table's column to its cells, which takes each column from the table once."""
+
+    @cache
+    def cells(name: str) -> Cells:
+        return Cells(table[name].tolist())
+
+    return cells
