@@ -23,6 +23,9 @@ from ccvae.storage.metrics import find, read_metrics
 from ccvae.training.fit import fit
 
 RESULTS = Path(__file__).parent / "results" / "characteristics.md"
+NETWORKS = {"network": "conv", "dropout": 0.0}
+BATCHES = {"batch_size": 200, "learning_rate": 1e-2, "kl_warmup": 0.0}
+"""Settings of all arms."""
 ARMS = {
     "paper's estimator": ({"block_dim": 1, "scale": 1.0}, {"estimator": "paper"}),
     "bound alone": ({"block_dim": 2}, {"intervention_weight": 0.0}),
@@ -108,8 +111,8 @@ def main():
             shutil.rmtree(run, ignore_errors=True)  # what was interrupted
             model_settings, settings = ARMS[arm]
             torch.manual_seed(0)
-            model = CCVAE.for_data(data, dropout=0.0, **model_settings)
-            fit(model, data, run, epochs=arguments.epochs, progress=False, **settings)
+            model = CCVAE.for_data(data, **NETWORKS | model_settings)
+            fit(model, data, run, epochs=arguments.epochs, progress=False, **BATCHES | settings)
             evaluate_run(run, data, progress=False)
         found[arm] = read_metrics(run)
     sides = comparison(found)

@@ -66,9 +66,10 @@ def main():
     quality, models = {}, {}
     for estimator in ("exact", "paper"):
         torch.manual_seed(0)
-        model = CCVAE.for_data(data, latent_dim=45, block_dim=1, scale=1.0)
+        model = CCVAE.for_data(data, network="conv", latent_dim=45, block_dim=1, scale=1.0)
         weight = 100.0 if estimator == "exact" else 1.0
-        settings = {"learning_rate": 5e-3, "classification_weight": weight, "intervention_weight": 0.0, "progress": False}
+        settings = {"learning_rate": 5e-3, "batch_size": 200, "kl_warmup": 0.0, "classification_weight": weight}
+        settings |= {"intervention_weight": 0.0, "progress": False}
         models[estimator] = fit(model, data, epochs=arguments.epochs, estimator=estimator, **settings)
         quality[estimator] = tested(model, data)
         print(estimator, quality[estimator], flush=True)

@@ -68,7 +68,7 @@ def measured(size: int, batch: int, processes: int) -> dict[str, float]:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     data = pixels(size, batch * STEPS)
-    model = CCVAE.for_data(data)
+    model = CCVAE.for_data(data, network="conv")
     clock = Clock()
     strategy = "ddp" if processes > 1 else "auto"
     fit(
@@ -101,7 +101,7 @@ def run(size: int, batch: int, processes: int) -> dict[str, float]:
 def counted(size: int) -> dict[str, float]:
     """Counts: bytes that a process sends to the others in each step, and operations per image."""
     data = pixels(size, 64)
-    model = CCVAE.for_data(data)
+    model = CCVAE.for_data(data, network="conv")
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     with FlopCounterMode(display=False) as counter:

@@ -9,11 +9,14 @@ from torch.distributions import Normal
 from brute_force import KINDS, missing_patterns, posterior, tiny_model
 from ccvae.config import ModelConfig
 from ccvae.data import avatars
+from ccvae.distributed.shard import Shard
 from ccvae.labels import Binary, LabelSpace
 from ccvae.model.bound import bound
 from ccvae.model.ccvae import CCVAE, load
+from ccvae.model.latent_model import reading_once
 from ccvae.training.fit import fit
 from ccvae.training.intervention_losses import style_consistency
+from ccvae.training.losses import Step, read_once
 
 SPACE = LabelSpace((KINDS["binary"], KINDS["categorical"], KINDS["continuous"]))
 
@@ -76,8 +79,8 @@ def test_style_sees_nothing_of_what_blocks_hold():
 
 
 def test_bound_s_rows_do_not_meet():
-    torch.manual_seed(0)
-    model = CCVAE(SPACE, (3, 16, 16), ModelConfig(network="attentive", width=4)).double().eval()
+    torch.manual_seed(0)  # blocks of 2, whose terms are integrated without random nodes
+    model = CCVAE(SPACE, (3, 16, 16), ModelConfig(network="attentive", block_dim=2, width=4)).double().eval()
     y, x = missing_patterns(model), torch.rand(8, 3, 16, 16, dtype=torch.float64)
     together, alone = bound(model, x, y), bound(model, x[2:3], y[2:3])
     for name in ("labels", "style", "classification"):
@@ -93,7 +96,7 @@ def test_predictions_need_the_first_pass_only(monkeypatch):
     assert (model.predict_proba(x) - wanted).abs().to_numpy().max() < 1e-6
 
 
-@pytest.mark.parametrize(("network", "two"), [("attentive", True), ("conv", False), ("auto", False)])
+@pytest.mark.parametrize(("network", "two"), [("attentive", True), ("conv", False), ("auto", True)])
 def test_by_default_attentive_networks_have_it(network, two):
     assert CCVAE(SPACE, (3, 16, 16), ModelConfig(network=network, width=4)).neutral_style is two
     assert CCVAE(SPACE, (3, 16, 16), ModelConfig(network=network, width=4, neutral_style=not two)).neutral_style is not two
@@ -149,9 +152,46 @@ def test_pixels_that_labels_do_not_change_stay_as_they_are():
     assert torch.allclose(neutral, expected, atol=1e-6)
 
 
+def test_single_rows_can_be_read_once():
+    model = copying()
+    x = torch.randn(4, 6)
+    once, twice = model.encode(x + 1), model.encode(x)
+    rows = torch.tensor([True, False, True, False])
+    model.likelihood_of.mean = lambda decoded: decoded + 1  # what the second pass sees differs
+    with reading_once(model, rows):
+        first, mixed = model.passes(x)
+    assert model.rows_read_once is None
+    assert torch.equal(mixed.loc[rows], first.loc[rows])
+    assert torch.equal(mixed.loc[~rows][:, model.style], once.loc[~rows][:, model.style])
+    assert torch.equal(mixed.loc[:, : model.style.start], twice.loc[:, : model.style.start])
+    with reading_once(model, ~rows & rows):
+        assert torch.equal(model.passes(x)[1].loc, model.posterior(x).loc)
+    with reading_once(model, rows | True):
+        first, same = model.passes(x)
+    assert first is same
+
+
+def test_ever_fewer_rows_are_read_once():
+    generator = torch.Generator().manual_seed(0)
+    shares = [
+        read_once(Step(number, 1000, generator, Shard(5000)), torch.zeros(5000)).double().mean()
+        for number in (0, 149, 150, 300, 499, 999)
+    ]
+    assert shares[:2] == [1, 1]
+    assert shares[2] == pytest.approx(0.5 * (1 - 15 / 50), abs=0.03)
+    assert shares[3] == pytest.approx(0.5 * (1 - 30 / 50), abs=0.03)
+    assert shares[4] < 0.01
+    assert shares[5] == 0
+    whole, part = (
+        read_once(Step(200, 1000, torch.Generator().manual_seed(1), shard), torch.zeros(9))
+        for shard in (Shard(9), Shard(9, 1, 2))
+    )
+    assert torch.equal(whole[1::2], part)
+
+
 def test_a_model_without_a_style_reads_once():
     space = LabelSpace((Binary("only"),))
-    model = CCVAE(space, (3, 16, 16), ModelConfig(network="attentive", latent_dim=2, width=4)).eval()
+    model = CCVAE(space, (3, 16, 16), ModelConfig(network="attentive", latent_dim=2, block_dim=2, width=4)).eval()
     first, second = model.passes(torch.rand(2, 3, 16, 16))
     assert first is second
     assert model.reconstruct(torch.rand(2, 3, 16, 16)).shape == (2, 3, 16, 16)

@@ -22,7 +22,7 @@ from ccvae.training.callbacks import StopOnInterrupt
 from ccvae.training.checkpoint_files import MARK, TRAILER, newest_checkpoint, read_checkpoint, write_checkpoint
 from ccvae.training.fit import Interrupted, fit
 
-SMALL = {"latent_dim": 10, "width": 4, "dropout": 0.2}
+SMALL = {"network": "conv", "latent_dim": 10, "width": 4, "dropout": 0.2}
 QUICK = {"batch_size": 40, "epochs": 3, "patience": 9, "progress": False}
 STEPS = 5
 

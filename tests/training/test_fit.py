@@ -118,7 +118,9 @@ def test_nan_names_step_term_and_checkpoint(data, tmp_path):
                 with torch.no_grad():
                     next(module.model.decoder.parameters()).fill_(torch.nan)
 
-    with pytest.raises(ValueError, match=r"step 6 .epoch 1.: reconstruction is not finite; .*last\.ckpt.*Lower learning_rate"):
+    with pytest.raises(
+        ValueError, match=r"step 6 .epoch 1.: reconstruction and style are not finite; .*last\.ckpt.*Lower learning_rate"
+    ):
         fit(model_for(data), data, tmp_path / "run", epochs=3, callbacks=[Spoil()], **QUICK)
 
 

@@ -10,7 +10,7 @@ from ccvae.distributed.shard import Shard
 from ccvae.labels import Binary, Categorical, Continuous, LabelSpace
 from ccvae.model.ccvae import CCVAE
 from ccvae.training.fit import fit
-from ccvae.training.intervention_losses import elsewhere_kl, intervention_loss, with_input_gradient_only
+from ccvae.training.intervention_losses import absent_redrawn, elsewhere_kl, intervention_loss, with_input_gradient_only
 
 SPACE = LabelSpace(
     (Binary("hat", prior=0.3), Categorical("hair", ("black", "red", "white")), Binary("glasses"), Continuous("age"))
@@ -193,3 +193,57 @@ def test_only_inputs_learn_from_what_is_taken_with_input_gradient_only():
     assert found[1:] == (None,) * 4
     with torch.no_grad():
         torch.testing.assert_close(with_input_gradient_only(function, x), alone)
+
+
+def test_blocks_of_absent_labels_are_redrawn_from_their_prior():
+    model, rows = readable(), 4000
+    z = torch.zeros(rows, LATENTS, dtype=torch.float64, requires_grad=True)
+    nan = torch.nan
+    y = torch.tensor([[0.0, 1.0, 1.0, 0.3], [nan, 0.0, 0.0, nan]], dtype=torch.float64).repeat(rows // 2, 1)
+    blocks = dict(zip(SPACE.names, model.block_slices, strict=True))
+    with absent_redrawn(model, y, 0.25, torch.Generator().manual_seed(0)):
+        shown = model.shown_instead(z)
+    assert model.shown_instead is None
+    moved = (shown != 0).detach()
+    hat, glasses = moved[:, blocks["hat"]], moved[:, blocks["glasses"]]
+    for redrawn in (hat[::2], glasses[1::2]):
+        assert (redrawn.all(1) == redrawn.any(1)).all(), "whole blocks"
+        assert redrawn[:, 0].double().mean() == pytest.approx(0.25, abs=0.03)
+    assert not hat[1::2].any(), "nothing is known of a missing label"
+    assert not glasses[::2].any(), "a label that is present keeps its block"
+    others = [blocks["hair"], blocks["age"], model.style]
+    assert not any(moved[:, where].any() for where in others), "other kinds are never absent"
+    [binary] = [block for block in model.label_blocks() if block.columns.tolist() == [0, 2]]
+    prior = binary.conditional_prior(torch.zeros(1, 2, dtype=torch.float64))
+    drawn = shown[::2][hat[::2].all(1)][:, blocks["hat"]].detach()
+    assert torch.allclose(drawn.mean(0), prior.loc[0, 0], atol=0.2)
+    assert torch.allclose(drawn.std(0), prior.scale[0, 0], rtol=0.15)
+    shown.sum().backward()
+    assert torch.equal(z.grad, (~moved).double()), "what is redrawn teaches nobody"
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_all_of_a_batch_and_its_shard_are_redrawn_alike():
+    model = readable()
+    y = torch.zeros(9, 4, dtype=torch.float64)
+    whole, part = torch.zeros(9, LATENTS, dtype=torch.float64), torch.zeros(4, LATENTS, dtype=torch.float64)
+    shown = []
+    for z, labels, shard in ((whole, y, Shard(9)), (part, y[1::2], Shard(9, 1, 2))):
+        with absent_redrawn(model, labels, 0.5, torch.Generator().manual_seed(3), shard):
+            shown.append(model.shown_instead(z))
+    assert torch.equal(shown[0][1::2], shown[1])
+    assert shown[1].any()
+
+
+@pytest.mark.parametrize(("settings", "times"), [({}, 6), ({"redrawn_share": 0.0}, 0), ({"estimator": "paper"}, 0)])
+def test_training_redraws_by_default(data, monkeypatch, settings, times):
+    seen = []
+
+    def watched(*arguments):
+        seen.append(arguments[2])
+        return absent_redrawn(*arguments)
+
+    monkeypatch.setattr("ccvae.training.losses.absent_redrawn", watched)
+    model = CCVAE.for_data(data, network="mlp", latent_dim=10, width=2)
+    fit(model, data, epochs=2, batch_size=50, labelled_share=None, progress=False, accelerator="cpu", **settings)
+    assert seen == [0.5] * times

@@ -23,10 +23,12 @@ class ModelConfig:
         latent_dim: dimensions of the whole latent vector: the labels' blocks and the style. 0 chooses the blocks and 32
             dimensions of style.
         block_dim: dimensions of each label's block: one number for all labels, or numbers by label name (other labels then get
-            the smallest block possible). A categorical label of C classes gets at least C − 1.
+            the smallest block possible). A categorical label of C classes gets at least C − 1. None is 8 with the network
+            "attentive", less if `latent_dim` would leave no room for the style, and 2 with others.
         network: encoder and decoder: "attentive" for images (every label attends to where it shows, and paints maps of its
             own) and for vectors (labels and style have networks of their own); "conv", "paper" or "resnet" for images; "mlp"
-            for vectors and small images; "auto" is conv for images and mlp for vectors.
+            for vectors and small images; "auto" is attentive for images and mlp for vectors. The run folder's settings have
+            what was chosen.
         width: channels of the first convolution, or units of a hidden layer divided by eight.
         neutral_style: read the style from the input with all labels neutralised, so that how labels show is kept in their own
             blocks (see `ccvae.model.latent_model.LatentModel.passes`). None does so with the network "attentive".
@@ -41,7 +43,7 @@ class ModelConfig:
     """
 
     latent_dim: int = 0
-    block_dim: int | dict[str, int] = 2
+    block_dim: int | dict[str, int] | None = None
     network: Network = "auto"
     width: int = 32
     encoder: str | None = None
@@ -61,4 +63,5 @@ class ModelConfig:
             check_range("scale", self.scale, above=0)
         sizes = self.block_dim if isinstance(self.block_dim, Mapping) else {"every label": self.block_dim}
         for name, size in sizes.items():
-            check_whole(f"block_dim of {name}", size, least=1, most=LARGEST_SIZE)
+            if size is not None:
+                check_whole(f"block_dim of {name}", size, least=1, most=LARGEST_SIZE)

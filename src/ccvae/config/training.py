@@ -19,7 +19,8 @@ class TrainConfig:
     """Settings of training.
 
     Args:
-        epochs: passes over the training split (over its unlabelled rows if `labelled_share` applies).
+        epochs: passes over the training split (over its unlabelled rows if `labelled_share` applies). None makes at least 4,000
+            steps, in 4 to 200 epochs; the run folder's settings have the number.
         batch_size: rows per step, over all devices.
         labelled_share: minimum fraction of rows with labels in each batch; None samples all rows uniformly.
         balanced: sample labelled rows of rare values more often; with one label, all its values equally often. The
@@ -40,9 +41,11 @@ class TrainConfig:
         kl_weight: weight of all terms except reconstruction and classification; 1 is the bound itself.
         elsewhere_weight: additional weight of the KL of the style, and of blocks of binary labels that are absent. 1 is the
             bound itself; larger values move how labels show into their own blocks, and images blur.
+        redrawn_share: share of rows in which the decoder sees other draws of the blocks of absent binary labels, from
+            p(z|y = 0): what is shown then cannot be stored in the block of a label that is absent. None is 0 for the paper's
+            estimator, and 0.5 for the exact one.
         few_labels: whether to train teachers, classifiers of the labelled rows whose probabilities stand in for missing labels
-            (see `ccvae.training.few_labels`). They make predictions much better, but fewer interventions succeed, so they are
-            off by default. None turns it on if less than a quarter of the training labels are observed.
+            (see `ccvae.training.few_labels`). None trains them if less than a quarter of the training labels are observed.
         teachers: number of teachers; 0 trains none.
         teacher_steps: training steps of each teacher.
         teacher_batch_size: rows per step of a teacher.
@@ -75,11 +78,11 @@ class TrainConfig:
             time takes about as long as predicting a few hundred images, and is logged as `pictures/seconds`.
     """
 
-    epochs: int = 12
-    batch_size: int = 200
+    epochs: int | None = None
+    batch_size: int = 50
     labelled_share: float | None = 0.5
     balanced: bool = False
-    learning_rate: float = 1e-2
+    learning_rate: float = 7e-3
     label_learning_rate: float = 5.0
     weight_decay: float = 0.05
     gradient_clip: float = 0.0
@@ -89,7 +92,8 @@ class TrainConfig:
     label_weights: dict[str, float] = field(default_factory=dict)
     kl_weight: float = 1.0
     elsewhere_weight: float = 1.0
-    few_labels: bool | None = False
+    redrawn_share: float | None = None
+    few_labels: bool | None = None
     teachers: int = 2
     teacher_steps: int = 2000
     teacher_batch_size: int = 50
@@ -101,7 +105,7 @@ class TrainConfig:
     flip: bool | None = None
     shift: int = 0
     color: float = 0.0
-    kl_warmup: float = 0.0
+    kl_warmup: float = 0.4
     patience: int = 0
     seed: int = 0
     accelerator: str = "auto"
@@ -115,7 +119,8 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
-        check_whole("epochs", self.epochs, least=1)
+        if self.epochs is not None:
+            check_whole("epochs", self.epochs, least=1)
         check_whole("batch_size", self.batch_size, least=2)
         if self.labelled_share is not None:
             check_range("labelled_share", self.labelled_share, above=0, most=1)
@@ -142,6 +147,8 @@ class TrainConfig:
         for name in ("weight_decay", "gradient_clip", "kl_weight"):
             check_range(name, getattr(self, name), least=0)
         check_range("elsewhere_weight", self.elsewhere_weight, least=1)
+        if self.redrawn_share is not None:
+            check_range("redrawn_share", self.redrawn_share, least=0, most=1)
         for name in ("classification_weight", "intervention_weight"):
             if getattr(self, name) is not None:
                 check_range(name, getattr(self, name), least=0)

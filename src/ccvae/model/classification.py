@@ -49,7 +49,7 @@ def log_likelihood_of_labels(
     rows = ~y.isnan().all(dim=1)
     if rows.sum() < 2:  # batch normalisation needs two rows
         rows = torch.ones_like(rows)
-    posterior, known = model.posterior(x[rows]), y[rows]
+    posterior, known = model.read(x[rows], "labels"), y[rows]
     log_q_y = posterior.loc.new_zeros(known.shape)
     for block in model.label_blocks():
         mu, sigma = posterior.loc[:, block.latents], posterior.scale[:, block.latents]

@@ -27,6 +27,7 @@ from ccvae.distributions.likelihoods import build_likelihood
 from ccvae.distributions.positive import SMALLEST_SCALE
 from ccvae.labels import LabelSpace
 from ccvae.model.calibration import Calibration, Threshold, decide, tempered
+from ccvae.model.defaults import resolved
 from ccvae.model.inference import GrowingRows, evaluating, full
 from ccvae.model.inputs.arrays import as_floats
 from ccvae.model.inputs.format import InputFormat
@@ -74,7 +75,8 @@ class LatentModel(nn.Module):
 
     Attributes: `block_slices` has the slice of each label's block, `style` that of the style. `owner` `(latent_dim,)` has the
     column of the label to whose block each latent belongs; in the style, the number of labels. `run_folder` is the folder that
-    the model was trained into or loaded from, if there is one.
+    the model was trained into or loaded from, if there is one. Training sets `rows_read_once` (see `reading_once`) and
+    `shown_instead` (see `ccvae.training.intervention_losses.absent_redrawn`) for the time of a step.
 
     Args:
         space: the labels, with their priors.
@@ -100,7 +102,7 @@ class LatentModel(nn.Module):
         super().__init__()
         self.space = space
         self.input_shape = check_input_shape(input_shape)
-        self.config = config or ModelConfig()
+        self.config = resolved(config or ModelConfig(), len(space), self.input_shape)
         self.block_slices = block_slices(space, self.config)
         if not self.config.latent_dim:
             self.config = replace(self.config, latent_dim=self.block_slices[-1].stop + STYLE_DIMENSIONS)
@@ -120,6 +122,8 @@ class LatentModel(nn.Module):
         self.calibration: Calibration | None = None
         self.input_format = InputFormat()
         self.run_folder: Path | None = None
+        self.rows_read_once: Tensor | None = None
+        self.shown_instead: Callable[[Tensor], Tensor] | None = None
         self.blocks = nn.ModuleList(build_blocks(space, self.block_slices))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -161,11 +165,14 @@ class LatentModel(nn.Module):
         first = self.read(x)
         if not self.neutral_style or self.style.start == self.style.stop:
             return first, first
-        neutral = self.neutralised(x, first.loc)
+        again = torch.ones(len(x), dtype=torch.bool, device=x.device) if self.rows_read_once is None else ~self.rows_read_once
+        if not again.any():
+            return first, first
+        neutral = self.neutralised(x[again], first.loc[again])
         with evaluating(cast(nn.Module, self.encoder)):
             second = self.read(neutral, "style")
-        start = self.style.start
-        loc, scale = torch.cat([first.loc[:, :start], second.loc], 1), torch.cat([first.scale[:, :start], second.scale], 1)
+        loc, scale = first.loc.clone(), first.scale.clone()
+        loc[again, self.style], scale[again, self.style] = second.loc, second.scale
         return first, Normal(loc, scale, validate_args=False)
 
     def read(self, x: Tensor, part: Part = "all") -> Normal:
@@ -231,7 +238,8 @@ class LatentModel(nn.Module):
 
     def log_likelihood(self, z: Tensor, x: Tensor) -> Tensor:
         """Log p(x|z) of inputs and latents: `(batch,)` nats."""
-        return self.likelihood_of.log_prob(full(self.decoder(z)), x)
+        shown = z if self.shown_instead is None else self.shown_instead(z)
+        return self.likelihood_of.log_prob(full(self.decoder(shown)), x)
 
     def label_blocks(self) -> Iterator[LabelBlocks]:
         """The label blocks, one module for each kind and size."""
@@ -370,13 +378,18 @@ class LatentModel(nn.Module):
 
 
 @contextmanager
-def reading_once(model: LatentModel) -> Iterator[None]:
-    """Context in which a model reads the style from the input itself, regardless of `neutral_style`."""
-    before, model.neutral_style = model.neutral_style, False
+def reading_once(model: LatentModel, rows: Tensor) -> Iterator[None]:
+    """Context in which a model reads the style of some rows from the input itself, regardless of `neutral_style`.
+
+    Args:
+        model: the model.
+        rows: whether to do so for each row of the batch, `(batch,)`.
+    """
+    before, model.rows_read_once = model.rows_read_once, rows
     try:
         yield
     finally:
-        model.neutral_style = before
+        model.rows_read_once = before
 
 
 @contextmanager

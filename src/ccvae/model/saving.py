@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ccvae.config import ModelConfig
 from ccvae.labels import LabelSpace
 from ccvae.labels.cells import first_few
+from ccvae.model.defaults import as_first_saved, resolved
 from ccvae.model.inputs.format import InputFormat
 from ccvae.model.label_blocks.layout import block_slices
 from ccvae.model.latent_model import LatentModel
@@ -69,6 +70,7 @@ def model_with(
     """
     if not config.latent_dim:
         raise ValueError("latent_dim: expected the size of the model that was trained, found 0")
+    config = resolved(as_first_saved(config, input_shape), len(space), input_shape)
     sizes = [block.stop - block.start for block in block_slices(space, config)]
     try:
         with torch.device("meta"):  # sizes only: a few altered numbers could ask for any amount of memory

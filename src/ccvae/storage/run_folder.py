@@ -62,7 +62,7 @@ __all__ = [
 ]
 
 RESUMABLE_CHANGES = ("accelerator", "devices", "num_nodes", "strategy", "compile", "logger", "log_pictures")
-RESOLVED = (("latent_dim", 0), ("precision", "auto"))
+RESOLVED = (("latent_dim", 0), ("precision", "auto"), ("network", "auto"), ("block_dim", None), ("epochs", None))
 """Settings for which the run folder has the value that was chosen instead."""
 PARTIAL = "interrupted after"
 """Name of the entry in the weights' metadata that says how far an interrupted training came."""
@@ -233,7 +233,7 @@ def check_resumable(folder: Path, settings: Mapping[str, Any]) -> None:
         for section, values in settings.items()
         for name, value in yaml.safe_load(yaml.safe_dump(values)).items()
         if known.get(section, {}).get(name) != value and name not in RESUMABLE_CHANGES and (name, value) not in RESOLVED
-        if not (name == "epochs" and value > known.get(section, {}).get(name, value))  # training may go on for longer
+        if not (name == "epochs" and value > (known.get(section, {}).get(name) or value))  # training may go on for longer
     ]
     if changed:
         raise ValueError(f"resume: {folder} was trained with other settings: {'; '.join(changed)}; use the same settings")

@@ -20,8 +20,9 @@ import numpy as np
 from ccvae.config import TrainConfig
 from ccvae.data.dataset import Dataset
 from ccvae.training.augmentation import Augmentation
+from ccvae.training.duration import labelled_rows, steps_per_pass
 
-__all__ = ["Recipe", "augmentation_for", "labelled_rows", "labels_are_few", "recipe_for", "taught_config"]
+__all__ = ["Recipe", "augmentation_for", "labels_are_few", "recipe_for", "taught_config"]
 
 FEW = 0.25
 """Labels are few where fewer than this share of the training split's cells are observed."""
@@ -98,13 +99,6 @@ def taught_share(config: TrainConfig) -> float | None:
     return share if 0 < round(share * config.batch_size) < config.batch_size else None
 
 
-def steps_per_pass(rows: int, labelled: int, batch_size: int, share: float | None) -> float:
-    """Steps of a pass over the training rows as `Batches` draws them."""
-    if share is None or labelled >= share * rows:
-        return rows / batch_size
-    return (rows - labelled) / (batch_size - round(share * batch_size))
-
-
 def taught_config(config: TrainConfig, recipe: Recipe) -> TrainConfig:
     """How the CCVAE is trained on soft targets."""
     return replace(config, labelled_share=recipe.taught_labelled_share, weight_decay=recipe.taught_weight_decay)
@@ -119,9 +113,3 @@ def augmentation_for(config: TrainConfig, data: Dataset, recipe: Recipe | None) 
     """What training images are changed by: as configured; images are mirrored by default only when labels are few."""
     flip = bool(config.flip) if recipe is None else recipe.flip
     return Augmentation(flip, config.shift, config.color)
-
-
-def labelled_rows(data: Dataset) -> np.ndarray:
-    """Training rows with any observed label."""
-    rows = data.splits["train"]
-    return np.asarray(rows[(~np.isnan(data.labels[rows])).any(axis=1)])

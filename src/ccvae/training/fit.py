@@ -41,6 +41,7 @@ from ccvae.training.callbacks import (
 from ccvae.training.checkpoint_checks import same_structure
 from ccvae.training.checkpoint_files import LAST, PREVIOUS, newest_checkpoint, read_checkpoint
 from ccvae.training.compilation import compiled
+from ccvae.training.duration import chosen_epochs
 from ccvae.training.final_checks import check_finite_weights, not_finite, warn_if_at_chance
 from ccvae.training.logged_pictures import LoggedPictures
 from ccvae.training.loggers import build_logger, check_logger
@@ -108,7 +109,7 @@ def fit(
     model.input_format = data.input_format
     if data.input_shape != model.input_shape:
         raise ValueError(f"data: the model takes inputs of shape {model.input_shape}, found {data.input_shape}")
-    config = replace(config, precision=precision_of(model, config))
+    config = replace(config, precision=precision_of(model, config), epochs=chosen_epochs(config, data))
     folder = None if out is None else Path(out)
     kept = None if folder is None else folder / "checkpoints"
     if resume:
@@ -218,7 +219,7 @@ def train(
     Raises:
         Interrupted: Ctrl-C was pressed, or SIGTERM came.
     """
-    config = replace(config, precision=precision_of(model, config))
+    config = replace(config, precision=precision_of(model, config), epochs=chosen_epochs(config, data))
     validated = len(data.splits["validation"]) > 0
     checkpoint = newest_checkpoint(stage.checkpoints) if stage.resume and stage.checkpoints is not None else None
     checkpoints = None if stage.checkpoints is None else Checkpoints(stage.checkpoints, validated)
@@ -315,7 +316,7 @@ def training_module(
     validation = None
     if len(data.splits["validation"]):
         validation = SplitBatches(data, "validation", VALIDATION_BATCH, inputs, rank, world_size)
-    steps = config.epochs * len(batches)
+    steps = chosen_epochs(config, data) * len(batches)
     decayed = decayed_parameters(model)  # now: FSDP flattens parameters into vectors
     return TrainingModule(
         model.train(),

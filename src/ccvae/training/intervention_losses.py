@@ -8,13 +8,16 @@ changed (training never decodes one), nor in which part of the latent vector a l
   real images do not have.
 - `elsewhere_kl`: KL of the style, plus KL of blocks whose label is absent. With a larger weight on it, a label's
   characteristics move into its own block, the only place that is free whenever the label is absent.
+- `absent_redrawn`: what the block of an absent label holds must not show, for an absent label has no characteristics. In some
+  rows the decoder therefore sees other draws of these blocks from p(z|y), so that nothing else can be stored in them.
 - `style_consistency`: where the style is read from the neutralised input, it should equal the style of the first pass, with
   which the neutralised input is decoded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import cast
 
 import torch
@@ -29,13 +32,15 @@ from ccvae.model.inference import evaluating, full
 from ccvae.model.label_blocks.binary import BinaryBlocks
 from ccvae.model.latent_model import LatentModel
 
-__all__ = ["elsewhere_kl", "intervention_loss", "style_consistency"]
+__all__ = ["absent_redrawn", "elsewhere_kl", "intervention_loss", "style_consistency"]
 
 LABELS_CHANGED = 2.5
 """Mean number of labels changed in an image; at most half of the labels."""
 UNCHANGED_WEIGHT = 0.3
 """Weight of an unchanged latent, relative to a changed one."""
 SMALLEST_DEVIATION = 0.3
+ABSENT = 0.1
+"""A label counts as absent where its probability is below this, as soft labels give it."""
 
 
 def intervention_loss(
@@ -73,6 +78,45 @@ def intervention_loss(
 
     with evaluating(cast(nn.Module, model.encoder)):
         return with_input_gradient_only(distance, images)
+
+
+@contextmanager
+def absent_redrawn(
+    model: LatentModel, y: Tensor, share: float, generator: torch.Generator | None = None, shard: Shard | None = None
+) -> Iterator[None]:
+    """Context in which the decoder sees other draws of the blocks of absent binary labels, in a share of the rows.
+
+    What is drawn comes from p(z_i|y_i = 0), without gradient. The reconstruction of these rows is that of a posterior which
+    says nothing about these blocks, and the bound's other terms are as before: the objective is still a lower bound.
+
+    Args:
+        model: the model.
+        y: labels of the batch, `(batch, labels)`; nothing is redrawn where one is missing (NaN).
+        share: of the rows.
+        generator: source of random numbers; torch's global one by default.
+        shard: which rows of the full batch these are; see `ccvae.model.objective.Objective`.
+    """
+    shard = shard or Shard(len(y))
+    rows = (y.new_empty(shard.total).uniform_(generator=generator) < share)[shard.rows, None]
+    noise = y.new_empty(shard.total, model.config.latent_dim).normal_(generator=generator)[shard.rows]
+
+    def redrawn(z: Tensor) -> Tensor:
+        z = z.clone()
+        for block in model.label_blocks():
+            if isinstance(block, BinaryBlocks):
+                labels = y[:, block.columns]
+                with torch.no_grad():
+                    prior = block.conditional_prior(torch.zeros_like(labels))
+                    drawn = prior.loc + prior.scale * noise[:, block.latents]
+                absent = (labels < ABSENT) & rows
+                z[:, block.latents] = torch.where(absent[..., None], drawn.to(z.dtype), z[:, block.latents])
+        return z
+
+    before, model.shown_instead = model.shown_instead, redrawn
+    try:
+        yield
+    finally:
+        model.shown_instead = before
 
 
 def style_consistency(model: LatentModel, first_pass: Normal, posterior: Normal) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Protocol, final
 
@@ -16,7 +16,7 @@ from ccvae.model.bound import ESTIMATORS, exact_bound
 from ccvae.model.latent_model import LatentModel, reading_once
 from ccvae.model.objective import Objective
 from ccvae.training.augmentation import Augmentation
-from ccvae.training.intervention_losses import elsewhere_kl, intervention_loss, style_consistency
+from ccvae.training.intervention_losses import absent_redrawn, elsewhere_kl, intervention_loss, style_consistency
 from ccvae.training.training_metrics import correct_predictions, row_sums, widest_float
 
 __all__ = ["Loss", "ObjectiveLoss", "Step", "classification_weight", "intervention_weight"]
@@ -30,6 +30,11 @@ INTERVENTION_WARMUP = 0.3
 """Fraction of all steps over which the weight of the intervention loss grows from zero."""
 READING_ONCE = 0.15
 """Fraction of all steps, at the start, that read the style from the input itself: neutralised inputs show nothing yet."""
+SHARE_READ_ONCE, LAST_READ_ONCE = 0.5, 0.5
+"""Share of rows that do so afterwards, and the fraction of all steps at which this share has declined to none. A neutralised
+input shows no more than the style holds already, so without these rows the style would learn no further details."""
+REDRAWN_SHARE = 0.5
+"""Default share of rows in which the blocks of absent labels are drawn again."""
 STEPS_BETWEEN_INTERVENTIONS = 2
 """An intervention loss takes as long as the bound's step; computing it in every second step is enough."""
 
@@ -96,20 +101,27 @@ class ObjectiveLoss(nn.Module):
         if objective is None:
             self.classification_weight = classification_weight(model, config)
             self.intervention_weight = intervention_weight(model, config)
+            self.redrawn_share = redrawn_share(config)
         else:  # the bound's defaults do not suit other objectives
             self.classification_weight = 1.0 if config.classification_weight is None else config.classification_weight
             self.intervention_weight = config.intervention_weight or 0.0
+            self.redrawn_share = config.redrawn_share or 0.0
         weights = torch.ones(len(model.space))
         for name, weight in config.label_weights.items():
             weights[model.space.index(name)] = weight
         self.register_buffer("label_weights", weights if config.label_weights else None, persistent=False)
+        self.bounds = objective is None
         self.names: tuple[str, ...] = ()
 
     def training_loss(self, model: LatentModel, x: Tensor, y: Tensor, step: Step) -> tuple[Tensor, Tensor]:
         """See `Loss`."""
         shard = step.shard
         x = self.augmentation(x, step.generator, shard)
-        with reading_once(model) if step.number < READING_ONCE * step.steps else nullcontext():
+        with ExitStack() as changes:
+            if self.bounds and model.neutral_style:
+                changes.enter_context(reading_once(model, read_once(step, x)))
+            if self.redrawn_share:
+                changes.enter_context(absent_redrawn(model, y, self.redrawn_share, step.generator, shard))
             terms = self.objective(model, x, y, step.generator, shard)
         maximised = terms.weighted(self.kl_weight(step), self.classification_weight, self.label_weights)
         penalty, first_pass = torch.zeros_like(maximised), getattr(terms, "first_pass", None)
@@ -147,6 +159,13 @@ class ObjectiveLoss(nn.Module):
         return self.config.kl_weight * min(1.0, (step.number + 1) / warmup if warmup else 1.0)
 
 
+def read_once(step: Step, x: Tensor) -> Tensor:
+    """Which rows of a batch of inputs read the style from the input itself at a step: `(batch,)`."""
+    done = step.number / step.steps
+    share = 1.0 if done < READING_ONCE else SHARE_READ_ONCE * max(0.0, 1 - done / LAST_READ_ONCE)
+    return x.new_empty(step.shard.total).uniform_(generator=step.generator)[step.shard.rows] < share
+
+
 def classification_weight(model: LatentModel, config: TrainConfig) -> float:
     """Weight of log q(y|x), whether configured or chosen by default; see `TrainConfig`."""
     if config.classification_weight is not None:
@@ -161,6 +180,13 @@ def intervention_weight(model: LatentModel, config: TrainConfig) -> float:
     if config.intervention_weight is not None:
         return config.intervention_weight
     return 0.0 if config.estimator == "paper" else INTERVENTION_WEIGHT * elements_per_scale(model)
+
+
+def redrawn_share(config: TrainConfig) -> float:
+    """Share of rows in which blocks of absent labels are redrawn, configured or chosen by default; see `TrainConfig`."""
+    if config.redrawn_share is not None:
+        return config.redrawn_share
+    return 0.0 if config.estimator == "paper" else REDRAWN_SHARE
 
 
 def elements_per_scale(model: LatentModel) -> float:

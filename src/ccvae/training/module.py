@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, final
 
 import lightning.pytorch as lightning
@@ -124,7 +124,7 @@ class TrainingModule(lightning.LightningModule):
         checkpoint = getattr(self.trainer.checkpoint_callback, "last", None)
         kept = checkpoint if checkpoint is not None and checkpoint.exists() else "none yet"
         raise ValueError(
-            f"step {self.global_step} (epoch {self.current_epoch}): {', '.join(wrong) or 'the weighted sum'} is not finite; "
+            f"step {self.global_step} (epoch {self.current_epoch}): {not_finite(wrong)}; "
             f"the last good checkpoint is {kept}. Lower learning_rate, or set gradient_clip (to 100, say)"
         )
 
@@ -138,6 +138,15 @@ class TrainingModule(lightning.LightningModule):
         if self.clean_checkpoint is not None:
             self.clean_checkpoint(checkpoint)
         self.batches.position = checkpoint["global_step"]
+
+
+def not_finite(terms: Sequence[str]) -> str:
+    """Say which terms are not finite; if none is, it is their weighted sum.
+
+    >>> not_finite(["reconstruction", "style"])
+    'reconstruction and style are not finite'
+    """
+    return f"{' and '.join(terms) or 'the weighted sum'} {'are' if len(terms) > 1 else 'is'} not finite"
 
 
 def mixed_seed(*numbers: int) -> int:

@@ -31,7 +31,8 @@ from ccvae.storage.atomic import writing
 from ccvae.training.augmentation import Augmentation
 from ccvae.training.callbacks import Interrupted
 from ccvae.training.checkpoint_files import LAST, PREVIOUS
-from ccvae.training.few_labels import Recipe, labelled_rows
+from ccvae.training.duration import labelled_rows
+from ccvae.training.few_labels import Recipe
 from ccvae.training.module import mixed_seed
 from ccvae.training.stage import Stage
 
@@ -39,6 +40,8 @@ __all__ = ["begun", "teach", "teacher", "trained_teacher"]
 
 STEPS_AN_EPOCH = 200
 LEARNING_RATE = 1e-2
+BLOCK = 2
+"""Dimensions of a label's block in a teacher, which need not hold how the label shows."""
 PREDICTIONS = "predictions.safetensors"
 NO_SPREAD = -20.0
 """Unconstrained scale of a posterior that is as narrow as one can be."""
@@ -79,10 +82,10 @@ def teacher(data: Dataset, recipe: Recipe, seed: int) -> CCVAE:
     zero no gradient reaches the encoder, and it stays so: with 800 labelled faces the mean AUROC is 0.89 instead of 0.95.
     """
     torch.manual_seed(seed)
-    blank = CCVAE(data.space, data.input_shape, ModelConfig(), nn.Identity(), nn.Identity())
+    blank = CCVAE(data.space, data.input_shape, ModelConfig(block_dim=BLOCK), nn.Identity(), nn.Identity())
     # only the blocks' latents: no style
     latents = blank.style.start
-    config = ModelConfig(latent_dim=latents, width=recipe.width, dropout=recipe.dropout)
+    config = ModelConfig(latent_dim=latents, block_dim=BLOCK, width=recipe.width, dropout=recipe.dropout)
     if len(data.input_shape) == 3:
         encoder = pooled_encoder(data.input_shape, latents, recipe.width, recipe.dropout)
     else:
@@ -166,6 +169,7 @@ def trained_teacher(
         classification_weight=1.0,
         intervention_weight=0.0,
         elsewhere_weight=1.0,
+        redrawn_share=0.0,
         patience=0,
         seed=seed,
     )

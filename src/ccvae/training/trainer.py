@@ -65,7 +65,7 @@ def build_trainer(config: TrainConfig, **settings: Any) -> Trainer:
         "num_nodes": config.num_nodes,
         "strategy": build_strategy(config),
         "precision": config.precision,
-        "max_epochs": config.epochs,
+        "max_epochs": config.epochs or 1,
         "gradient_clip_val": config.gradient_clip or None,
         "enable_model_summary": False,
         "num_sanity_val_steps": 0,

@@ -22,6 +22,7 @@ def block_slices(space: LabelSpace, config: ModelConfig) -> list[slice]:
     Raises:
         ValueError: a name in `block_dim` is no label, or `latent_dim` is too small for the blocks.
     """
+    assert config.block_dim is not None, "see ccvae.model.defaults.resolved"
     sizes = config.block_dim if isinstance(config.block_dim, Mapping) else dict.fromkeys(space.names, config.block_dim)
     for name in sizes:
         space.index(name)

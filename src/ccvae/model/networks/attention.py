@@ -47,9 +47,10 @@ class LabelAttention(nn.Module):
         down = [layer for inputs, outputs in pairwise(channels) for layer in convolution(inputs, outputs, stride=2)]
         self.features = nn.Sequential(*down, *convolution(channels[-1], features, stride=1))
         self.position = nn.Parameter(0.1 * torch.randn(1, features, *self.cells))
-        self.where = nn.Conv2d(features, len(sizes) * HEADS, 1)
+        # without biases: they would cancel in the softmax and in the normalisation, and Adam would let them drift
+        self.where = nn.Conv2d(features, len(sizes) * HEADS, 1, bias=False)
         self.place = nn.Parameter(torch.randn(len(sizes) * HEADS, math.prod(self.cells)))
-        self.what = nn.Conv2d(features, features, 1)
+        self.what = nn.Conv2d(features, features, 1, bias=False)
         self.dropout = nn.Dropout(dropout)
         pooled, largest = HEADS * features, max(sizes)
         self.norm = nn.BatchNorm1d(len(sizes) * pooled)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ccvae.config import ModelConfig
+from ccvae.model.defaults import resolved
 from ccvae.model.networks.attentive import attentive_networks
 from ccvae.model.networks.conv import conv_networks
 from ccvae.model.networks.mlp import mlp_networks, separate_mlp_networks
@@ -48,7 +49,7 @@ def build_encoder(config: ModelConfig, shape: Sequence[int], sizes: Sequence[int
     """Encoder of a configuration.
 
     Args:
-        config: the configuration, with a `latent_dim`.
+        config: the configuration, with a `latent_dim`, and with a network other than "auto".
         shape: of one input.
         sizes: dimensions of each label's block, which come first in the latent vector; needed by networks in which labels have
             parts of their own.
@@ -78,7 +79,7 @@ def build_networks(config: ModelConfig, shape: tuple[int, ...], sizes: Sequence[
         raise ValueError(
             f"images must have sides from {SMALLEST_SIDE} to {LARGEST_SIDE}, not {shape[1]}×{shape[2]}; resize them"
         )
-    network = config.network if config.network != "auto" else "conv" if image else "mlp"
+    network = config.network
     if not image and network not in ("attentive", "mlp"):
         raise ValueError(f"network {network!r} is for images; for vectors of {shape[0]} features choose attentive or mlp")
     latent, width, dropout = config.latent_dim, config.width, config.dropout
@@ -100,7 +101,8 @@ def check_image_size(config: ModelConfig, size: int) -> None:
     """Raise `ValueError` if the configured networks cannot take square images of a size, before any are read."""
     with torch.device("meta"):
         if config.encoder is None and config.decoder is None:
-            build_networks(replace(config, latent_dim=max(2, config.latent_dim)), (3, size, size), (1,))
+            shape = (3, size, size)
+            build_networks(resolved(replace(config, latent_dim=max(2, config.latent_dim)), 1, shape), shape, (1,))
 
 
 def class_at(path: str) -> type[nn.Module]:
