@@ -31,6 +31,7 @@ LONGEST_README = 130
 SMALLER = {
     r"avatars\(\s*[\d_]+": "avatars(200",
     r"\bepochs=\d+": "epochs=1",
+    r"\bfit\((\w+, data, [^,()]+)\)": r"fit(\1, epochs=1)",
     r"\blabelled=[\d_.]+": "labelled=80",
     r"\bhide\([\d_]+": "hide(80",
     r"\blatent_dim=\d+": "latent_dim=40",

@@ -165,15 +165,24 @@ class LatentModel(nn.Module):
         first = self.read(x)
         if not self.neutral_style or self.style.start == self.style.stop:
             return first, first
-        again = torch.ones(len(x), dtype=torch.bool, device=x.device) if self.rows_read_once is None else ~self.rows_read_once
+        start = self.style.start
+        if self.rows_read_once is None:
+            second = self.read_neutralised(x, first.loc)
+            loc, scale = torch.cat([first.loc[:, :start], second.loc], 1), torch.cat([first.scale[:, :start], second.scale], 1)
+            return first, Normal(loc, scale, validate_args=False)
+        again = ~self.rows_read_once
         if not again.any():
             return first, first
-        neutral = self.neutralised(x[again], first.loc[again])
-        with evaluating(cast(nn.Module, self.encoder)):
-            second = self.read(neutral, "style")
+        second = self.read_neutralised(x[again], first.loc[again])
         loc, scale = first.loc.clone(), first.scale.clone()
-        loc[again, self.style], scale[again, self.style] = second.loc, second.scale
+        loc[again, start:], scale[again, start:] = second.loc, second.scale
         return first, Normal(loc, scale, validate_args=False)
+
+    def read_neutralised(self, x: Tensor, z: Tensor) -> Normal:
+        """The style read from the neutralised input (see `neutralised`): Normal over the style."""
+        neutral = self.neutralised(x, z)
+        with evaluating(cast(nn.Module, self.encoder)):
+            return self.read(neutral, "style")
 
     def read(self, x: Tensor, part: Part = "all") -> Normal:
         """What the encoder reads from inputs in one pass: Normal over the whole latent vector, or one part of it."""
