@@ -8,7 +8,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ccvae.labels import Binary, Categorical, Continuous, LabelSpace
-from ccvae.labels.cells import first_few
+from ccvae.labels.cells import first_few, signs_in_numbers
+from ccvae.model.inputs.columns import InputColumns
 
 texts = (
     st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), min_size=1, max_size=6).map(str.strip).filter(bool)
@@ -398,3 +399,28 @@ def test_large_tables_encode_quickly() -> None:
     array = space.encode(pd.DataFrame(cells, columns=list(space.names)))
     assert process_time() - start < 2  # a fifth of a million cells
     np.testing.assert_array_equal(np.isnan(array), cells == "")
+
+
+@pytest.mark.parametrize("form", ["{}%", "{} %", "${}.50", "{} €", "{} 200", "{}\u00a0200,5", "−{}", "{}'000"])
+def test_numbers_with_signs_are_refused_with_the_remedy(form: str) -> None:
+    texts = [form.format(number) for number in range(1, 60)]
+    assert signs_in_numbers(texts).startswith("holds numbers with signs or blanks (")
+    with pytest.raises(ValueError, match=r"'x' holds numbers with signs or blanks .*; write plain numbers, such as 45"):
+        LabelSpace.infer(pd.DataFrame({"x": texts}))
+    with pytest.raises(ValueError, match="input 'x' holds numbers with signs or blanks"):
+        InputColumns.fit(pd.DataFrame({"x": texts}))
+
+
+@pytest.mark.parametrize("text", ["12", "1.5", "-3", "1e5", "12 kg", "a 100", "2024-05-17", "12-15", "5+", "M 1", "", "v1.2%"])
+def test_other_texts_are_no_numbers_with_signs(text: str) -> None:
+    assert not signs_in_numbers([text])
+
+
+def test_dates_as_labels_are_told_what_to_do() -> None:
+    for cells in (pd.date_range("2024-01-01", periods=30), [f"{day}.05.2024" for day in range(1, 31)]):
+        with pytest.raises(ValueError, match=r"holds dates .*; turn them into numbers, such as days, or leave the column out"):
+            LabelSpace.infer(pd.DataFrame({"x": cells}))
+
+
+def test_bytes_are_texts() -> None:
+    assert LabelSpace.infer(pd.DataFrame({"x": [b"cat", b"dog", "cat"]}))["x"].values == ("cat", "dog")  # type: ignore[union-attr]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
@@ -45,6 +46,10 @@ WORDS = UNLABELLED | frozenset({
     "notspecified", "notavailable", "notapplicable", "notrecorded", "notobserved", "notknown", "notsure", "unsure", "unclear",
     "uncertain", "undecided", "missing", "missingvalue", "blank", "empty", "nodata", "novalue", "tbd", "todo", "cannottell",
     "canttell", "dontknow", "dk", "noanswer", "noresponse", "refused", "notreported", "notdone", "nottested", "notchecked",
+    "indeterminate", "inconclusive", "equivocal", "notdetermined", "notassessed", "unassessed", "withheld",
+    "unbekannt", "keineangabe", "inconnu", "inconnue", "nonrenseigne", "desconocido", "desconocida", "desconhecido",
+    "sconosciuto", "onbekend", "okand", "ukendt", "ukjent", "tuntematon", "nieznany", "nieznane", "neznamy", "ismeretlen",
+    "bilinmiyor", "неизвестно", "未知", "不明", "不详", "알수없음",
     "value", "ref", "div0", "name", "num",
 })  # fmt: skip
 """Texts, as `plain` gives them, that often stand for a label that is not known; the last are errors of spreadsheets."""
@@ -136,12 +141,13 @@ def is_unlabelled(name: str) -> bool:
 
 
 def plain(text: str) -> str:
-    """A text in lower case, its letters and digits only.
+    """A text in lower case, its letters and digits only, without accents.
 
-    >>> plain("<Not labeled>"), plain("#DIV/0!"), plain("?")
-    ('notlabeled', 'div0', '')
+    >>> plain("<Not labeled>"), plain("#DIV/0!"), plain("?"), plain("non renseigné")
+    ('notlabeled', 'div0', '', 'nonrenseigne')
     """
-    return "".join(character for character in text.casefold() if character.isalnum())
+    bare = "".join(each for each in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(each))
+    return "".join(character for character in unicodedata.normalize("NFKC", bare) if character.isalnum())
 
 
 def listed(values: Any) -> list[Any]:
@@ -215,6 +221,8 @@ def is_word_for_missing(value: str, values: Sequence[str]) -> bool:
         return any(plain(other) for other in values if other != value)
     if text == "u":  # beside yes and no, or the sexes
         return any({plain(other)[:1] for other in values if other != value} == pair for pair in ({"n", "y"}, {"f", "m"}))
+    if value.casefold().replace(" ", "") == "k.a.":  # German
+        return True
     if text in INFINITIES:
         return all(number_of(other) is not None for other in values)
     return text in WORDS and number_of(value) is None
@@ -288,9 +296,18 @@ def spellings(name: str, values: Sequence[str]) -> list[str]:
     """A warning about values that differ by case or blanks only."""
     variants: dict[str, list[str]] = {}
     for value in values:
-        variants.setdefault("".join(value.casefold().replace("_", " ").split()), []).append(value)
-    same = [" and ".join(map(repr, spelled)) for spelled in variants.values() if len(spelled) > 1]
+        seen = "".join(each for each in unicodedata.normalize("NFKC", folded(value)) if unicodedata.category(each) != "Cf")
+        variants.setdefault(seen, []).append(value)
+    same = []
+    for spelled in variants.values():
+        written = repr if len(set(map(folded, spelled))) == 1 else ascii  # characters that look the same, or are not seen
+        same += [" and ".join(map(written, spelled))] if len(spelled) > 1 else []
     return [f"label {name!r}: values differ by case or blanks only: {first_few(same)}; write them as one"] if same else []
+
+
+def folded(value: str) -> str:
+    """A value without regard to case and blanks."""
+    return "".join(value.casefold().replace("_", " ").split())
 
 
 def several_in_one(name: str, values: Sequence[str]) -> list[str]:

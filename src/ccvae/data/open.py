@@ -99,8 +99,10 @@ def reader_name(source: str) -> str:
     if path.is_dir():
         if any(path.rglob("list_attr_celeba.*")):
             return "celeba"
-        if (path / "train.csv").exists() and (path / "valid.csv").exists():
+        if any((each / "train.csv").exists() and (each / "valid.csv").exists() for each in (path, *path.glob("CheXpert*"))):
             return "chexpert"
+        if (path / "dataset_dict.json").exists() or ((path / "state.json").exists() and (path / "dataset_info.json").exists()):
+            return "hugging_face"
         return "image_folder"
     if path.suffix.lower() in TABLE_SUFFIXES:
         return "table"

@@ -12,6 +12,7 @@ import pandas as pd
 from ccvae.data.findings import Delimiter, with_findings
 from ccvae.data.label_arrays import LabelArrays
 from ccvae.data.missing_values import MissingValues, codes_by_column, emptied, suspicious_values
+from ccvae.data.row_names import counters, is_named_like_id, note_on_ids
 from ccvae.data.soft_labels import columns_of, separated
 from ccvae.labels import Label, LabelSpace
 from ccvae.labels.cells import first_few, is_empty, is_missing
@@ -69,8 +70,10 @@ def choose_columns(
     """
     taken = {other for other in others if other is not None}
     columns = [str(column) for column in table.columns]
-    wanted = [labels] if isinstance(labels, str) else list(labels or [])
-    left_out = [exclude] if isinstance(exclude, str) else list(exclude)
+    wanted = [labels] if isinstance(labels, str) else [str(label) for label in labels or []]
+    left_out = [exclude] if isinstance(exclude, str) else [str(column) for column in exclude]
+    counting = [] if wanted else [column for column in counters(table) if column not in taken]
+    left_out += counting
     check_named([*taken, *left_out], columns, source)
     both = [repr(column) for column in wanted if column in taken]
     if both:
@@ -103,7 +106,8 @@ def choose_columns(
         raise ValueError(f"{source}: column {place} has no name; name it, or say which columns are labels")
     origin = {finding: column for column, titles in findings.items() for finding in titles}
     sources = tuple(dict.fromkeys(origin.get(column, column) for column in chosen))
-    return ChosenColumns(content[chosen], sources, (*missing_notes, *found.notes), found.warnings, exact)
+    counted = tuple(f"column {column!r} counts the rows, and is no label" for column in counting)
+    return ChosenColumns(content[chosen], sources, (*counted, *missing_notes, *found.notes), found.warnings, exact)
 
 
 def check_named(names: Sequence[str], columns: Sequence[str], source: str) -> None:
@@ -139,6 +143,7 @@ def parse_labels(
     Raises:
         ValueError: cells cannot be read, or labels are constant or never observed; all such labels are named.
     """
+    kinds = {str(name): kind for name, kind in (kinds or {}).items()}
     if kinds and space is not None:
         raise ValueError("kinds and space are both given; the space says the kinds already")
     if space is None and len(table) == 1:
@@ -147,7 +152,7 @@ def parse_labels(
     notes: tuple[str, ...] = (f"labels given as probabilities: {first_few([*given_soft])}",) if given_soft else ()
     if space is not None:
         return LabelArrays(space.encode(table, source), space, soft, notes)
-    table, labels, unusable = inferred(table, {**(known or {}), **given_soft}, kinds or {}, exact, source)
+    table, labels, unusable = inferred(table, {**(known or {}), **given_soft}, kinds, exact, source)
     array = labels.encode(table, source)
     constant = unusable_columns(array, labels)
     if len(constant) == len(labels) and all("no observed value" in problem for problem in constant.values()):
@@ -160,7 +165,8 @@ def parse_labels(
         kept = [column for column, label in enumerate(labels) if label.name not in constant]
         labels, array, table = LabelSpace(tuple(labels.labels[c] for c in kept)), array[:, kept], table.iloc[:, kept]
         soft = {name: shares for name, shares in soft.items() if name in labels.names}
-    return LabelArrays(array, labels, soft, notes, suspicious_values(table, labels, exact))
+    like_ids = [note_on_ids(label.name, "label") for label in labels if drop_unusable and is_named_like_id(label.name)]
+    return LabelArrays(array, labels, soft, notes, (*suspicious_values(table, labels, exact), *like_ids))
 
 
 def inferred(

@@ -24,6 +24,7 @@ __all__ = [
     "means_missing",
     "number_of",
     "position_of",
+    "signs_in_numbers",
     "text_of",
     "texts_only",
 ]
@@ -37,6 +38,11 @@ MISSING_TEXTS = frozenset(
 )
 DECIMAL_COMMA = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?|[+-]?\d+,\d+")
 """A number with a comma in it: a decimal comma, or thousands separators."""
+SIGNED = re.compile(
+    r"[$€£¥]?\s?[+\-\u2212\u2013]?\s?\d{1,3}([\s'\u2019]\d{3})+([.,]\d+)?\s?[%‰$€£¥]?"  # blanks between thousands
+    r"|[$€£¥]\s?[+-]?\d[\d,.]*|[+-]?\d[\d,.]*\s?[%‰$€£¥]|[\u2212\u2013]\d[\d,.]*"
+)
+"""A number that is written with signs or blanks, such as 45 %, $1,200.50, 1 200 or −5 with a long minus."""
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?")
 SHOWN_OFFENDERS = 5
 
@@ -65,12 +71,12 @@ def means_missing(cell: Any, values: Iterable[Any]) -> bool:
 
 
 def text_of(cell: Any) -> str:
-    """A cell as text, the same for 1, 1.0, True-like numpy scalars and "1"."""
+    """A cell as text, the same for 1, 1.0, True-like numpy scalars, "1" and b"1"."""
     if isinstance(cell, bool | np.bool_):
         return str(int(cell))
     if isinstance(cell, float | np.floating) and float(cell).is_integer():
         return str(int(cell))
-    text = str(cell).strip()
+    text = (cell.decode(errors="replace") if isinstance(cell, bytes) else str(cell)).strip()
     return text[:-2] if text.endswith(".0") and is_whole(text[:-2]) else text
 
 
@@ -116,6 +122,13 @@ def comma_remedy(texts: Sequence[str]) -> str:
         "write them without separators, or read the table yourself with pandas.read_csv(..., thousands=',') and pass that (if "
         "they are decimal commas, use decimal=',' instead)"
     )
+
+
+def signs_in_numbers(texts: Sequence[str]) -> str:
+    """What is said of texts that all are numbers with signs or blanks; nothing if one of them is none."""
+    if not texts or not all(SIGNED.fullmatch(text) for text in texts):
+        return ""
+    return f"holds numbers with signs or blanks ({', '.join(map(repr, texts[:3]))}); write plain numbers, such as 45 or 1200.5"
 
 
 def texts_only(column: pd.Series[Any]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -19,6 +20,7 @@ from ccvae.labels.cells import (
     is_missing,
     number_of,
     position_of,
+    signs_in_numbers,
     text_of,
 )
 from ccvae.labels.nearest import did_you_mean
@@ -39,6 +41,7 @@ __all__ = [
 NEGATIVE_AND_POSITIVE = (("0", "1"), ("-1", "1"), ("false", "true"), ("no", "yes"), ("n", "y"), ("absent", "present"),
                          ("negative", "positive"))  # fmt: skip
 LARGEST_NUMBER = float(np.finfo(np.float32).max)
+DATE = re.compile(r"\d{4}-\d{2}-\d{2}|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}")
 MOST_INFERRED_CLASSES = 20
 MOST_CODES = 5
 """Different words among numbers, up to which they may be codes for *not observed*."""
@@ -284,6 +287,13 @@ def infer_label(
         few = len(observed) <= MOST_INFERRED_CLASSES
         kind = "binary" if pair else "categorical" if few and (whole or odd) else "continuous"
         if kind == "continuous" and odd and not numbers:
+            if signs_in_numbers(observed):
+                raise ValueError(f"{what} {signs_in_numbers(observed)}")
+            if all(map(DATE.match, observed)):
+                raise UnusableColumnError(
+                    f"{what} holds dates ({first_few(odd[:2])}), and a label is a number or one of a few values; turn them "
+                    f"into numbers, such as days, or leave the column out"
+                )
             raise UnusableColumnError(
                 f"{what} has {len(observed)} different texts ({first_few(odd)}); "
                 f"leave the column out, or say that its kind is categorical"

@@ -71,6 +71,10 @@ def label_rows(model: LatentModel, conditions: Conditions, count: int, what: str
         check_conditions(conditions, what)
         row = torch.tensor(model.space.encode_row(conditions), device=model.device)
         return row.expand(count, -1)
+    names = [str(column) for column in conditions.columns]
+    repeated = sorted({repr(name) for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(f"{what}: columns of conditions must differ; repeated: {first_few(repeated)}")
     if len(conditions) != count:
         raise ValueError(f"{what}: {len(conditions)} rows of conditions for {count} rows; give one for each")
     unknown = [str(column) for column in conditions.columns if column not in model.space.names]

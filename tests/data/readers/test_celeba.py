@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -111,7 +112,7 @@ def test_other_layouts_of_the_same_files(root: Path) -> None:
 
 def test_files_that_are_not_there(root: Path) -> None:
     (root / "img_align_celeba" / FILES[3]).unlink()
-    with pytest.raises(ValueError, match=r"list_attr_celeba.txt lists images that .*img_align_celeba lacks: 000004.jpg"):
+    with pytest.raises(ValueError, match=r"images that list_attr_celeba.txt names are not in .*img_align_celeba: 000004.jpg"):
         celeba(root)
     (root / "list_eval_partition.txt").unlink()
     with pytest.raises(FileNotFoundError, match=r"holds none of list_eval_partition.txt, Eval/"):
@@ -177,3 +178,19 @@ def test_part_of_the_images(root: Path) -> None:
     assert data.ids.tolist() == [*FILES[0:20:2], *FILES[20:]]
     assert [len(data.splits[split]) for split in SPLITS] == [10, 5, 5]
     assert "10 rows of list_attr_celeba.txt whose image does not exist, ignored" in data.notes
+
+
+def test_an_archive_may_bring_a_folder_of_its_own(root: Path) -> None:
+    whole = celeba(root)
+    (root.parent / "download").mkdir()
+    root.rename(root.parent / "download" / "CelebA")
+    wrapped = celeba(root.parent / "download")
+    np.testing.assert_array_equal(wrapped.inputs, whole.inputs)
+    assert wrapped.ids.tolist() == whole.ids.tolist()
+
+
+def test_images_that_are_still_packed(root: Path) -> None:
+    shutil.rmtree(root / "img_align_celeba")
+    (root / "img_align_celeba.zip").write_bytes(b"PK")
+    with pytest.raises(FileNotFoundError, match=r"it holds img_align_celeba\.zip: unpack archives first"):
+        celeba(root)

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from ccvae.data import chexpert
+from ccvae.data.open import reader_name
 from ccvae.data.readers.chexpert import COMPETITION, OBSERVATIONS
 from ccvae.labels import Categorical, Continuous
 
@@ -109,7 +110,7 @@ def test_other_columns_can_be_labels(root: Path) -> None:
         (
             "train/patient00003/study1/view1",
             "train/patient00003/study1/view9",
-            "lacks: train/patient00003/study1/view9_frontal.jpg",
+            "v1.0-small: train/patient00003/study1/view9_frontal.jpg",
         ),
     ],
 )
@@ -170,3 +171,8 @@ def test_part_of_the_images(root: Path) -> None:
     data = chexpert(root, absent="ignore", size=16)
     assert len(data) == 30
     assert len(data.splits["test"]) == 10
+
+
+def test_an_archive_may_bring_a_folder_of_its_own(root: Path) -> None:
+    assert chexpert(root.parent).ids.tolist() == chexpert(root).ids.tolist()
+    assert reader_name(str(root.parent)) == reader_name(str(root)) == "chexpert"

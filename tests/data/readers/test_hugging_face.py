@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from ccvae.data import hugging_face
+from ccvae.data.open import open_data
 from ccvae.data.splits import SPLITS
 from ccvae.labels import Binary, Categorical, Continuous
 
@@ -232,3 +233,15 @@ def test_columns_with_fields_and_lists_of_numbers() -> None:
     assert any("more than one value a row, left out: objects.box; grid" in note for note in data.notes)
     with pytest.raises(ValueError, match="no column of labels; those with more than one value a row cannot be: grid"):
         hugging_face(datasets.Dataset.from_dict(rows, features=features).select_columns(["picture", "grid"]), size=16)
+    with pytest.raises(ValueError, match="no column of labels, but images alone"):
+        hugging_face(datasets.Dataset.from_dict(rows, features=features).select_columns(["picture"]), size=16)
+
+
+def test_folders_that_the_library_wrote_are_recognised(tmp_path: Path) -> None:
+    features = datasets.Features({"image": datasets.Image(), "y": datasets.ClassLabel(names=["a", "b"])})
+    rows = {"image": [Image.fromarray(picture) for picture in PICTURES], "y": [0, 1] * 10}
+    whole = datasets.Dataset.from_dict(rows, features=features)
+    whole.save_to_disk(tmp_path / "one")
+    datasets.DatasetDict(train=whole, test=whole.select(range(4))).save_to_disk(tmp_path / "several")
+    assert len(open_data(str(tmp_path / "one"))) == 20
+    assert len(open_data(str(tmp_path / "several"))) == 24

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, features
 from torch.utils.data import DataLoader, IterableDataset
 
 from ccvae.cli.main import main
@@ -270,3 +270,86 @@ def test_thousands_separators_are_no_decimal_commas() -> None:
         table(rows.rename(columns={"y": "x", "income": "y"}), ["y"])
     with pytest.raises(ValueError, match=r"decimal comma .*decimal=','"):
         table(rows.assign(income=["1,5", "2,25"] * 30), ["y"])
+
+
+def class_folders(root: Path, names: list[str], suffix: str = ".png") -> Path:
+    """Three images in each of some folders."""
+    for number, name in enumerate(names):
+        (root / name).mkdir(parents=True, exist_ok=True)
+        for row in range(3):
+            Image.fromarray(PICTURES[3 * number + row]).save(root / name / f"{row}{suffix}")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("names", "classes", "splits"),
+    [
+        (["data/cat", "data/dog"], ("cat", "dog"), None),
+        (["a/b/cat", "a/b/dog"], ("cat", "dog"), None),
+        (["labeled/cat", "labeled/dog", "unlabeled"], ("cat", "dog"), None),
+        (["chest/train/ill", "chest/train/well", "chest/val/ill", "chest/test/well"], ("ill", "well"), (6, 3, 3)),
+        (["train/images/ill", "train/images/well", "test/images/ill"], ("ill", "well"), (5, 1, 3)),
+        (["animal/cat", "animal/dog", "plant/rose"], ("animal/cat", "animal/dog", "plant/rose"), None),
+        (["train/cat", "train/dog"], ("cat", "dog"), (5, 1, 0)),
+    ],
+)
+def test_folders_that_all_images_share_are_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: list[str], classes: tuple[str, ...], splits: tuple[int, ...] | None
+) -> None:
+    monkeypatch.setenv("CCVAE_CACHE", str(tmp_path / "cache"))
+    data = image_folder(class_folders(tmp_path / "pets", names), size=16, validation=0.2, test=0.2)
+    assert data.space["class"].values == classes  # type: ignore[union-attr]
+    if splits is not None:
+        assert tuple(len(data.splits[split]) for split in ("train", "validation", "test")) == splits
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("a.HEIC", "convert photos of phones"),
+        ("a.dcm", "with pydicom"),
+        ("a.npy", "pass them to ccvae.data.arrays"),
+        ("a.zip", "unpack archives first"),
+        ("a.mp4", "save frames of videos"),
+        ("a.svg", "convert them to PNG or JPEG"),
+        ("a.parquet", "export the images from them"),
+    ],
+)
+def test_images_in_formats_that_are_not_read_have_a_remedy(folder: Path, name: str, remedy: str) -> None:
+    other = folder.parent / "other"
+    other.mkdir()
+    (other / name).write_bytes(b"x")
+    with pytest.raises(ValueError, match=f"holds no images .*{remedy}"):
+        image_folder(other)
+    (folder / name).write_bytes(b"x")
+    rows = pd.DataFrame({"f": [*FILES, "a"], "y": [*["a", "b"] * 45, "a"]})
+    with pytest.raises(ValueError, match=f"{name} is there, in a format that is not read: .*{remedy}"):
+        image_folder(folder, rows, size=16)
+    notes = image_folder(folder, rows, size=16, absent="ignore").notes
+    assert any(remedy in note for note in notes)
+
+
+def test_a_file_in_place_of_a_folder(folder: Path) -> None:
+    (folder.parent / "im.zip").write_bytes(b"PK")
+    with pytest.raises(ValueError, match=r"im\.zip is a file; expected a folder of images: unpack archives first"):
+        image_folder(folder.parent / "im.zip")
+    with pytest.raises(ValueError, match="give the folder that it lies in"):
+        image_folder(folder / FILES[0])
+
+
+def test_an_empty_file_is_called_so(folder: Path) -> None:
+    (folder / FILES[3]).write_bytes(b"")
+    with pytest.raises(ValueError, match=r"03\.png: the file is empty"):
+        image_folder(folder, pd.DataFrame({"f": FILES, "y": ["a", "b"] * 45}), size=16)
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
+def test_avif_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CCVAE_CACHE", str(tmp_path / "cache"))
+    assert len(image_folder(class_folders(tmp_path / "pets", ["cat", "dog"], ".avif"), size=16)) == 6
+
+
+def test_a_home_folder_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(folder.parent))
+    pd.DataFrame({"f": FILES, "y": ["a", "b"] * 45}).to_csv(folder.parent / "l.csv", index=False)
+    assert len(image_folder("~/im", "~/l.csv", size=16)) == 90

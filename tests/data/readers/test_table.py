@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ccvae.data import table
+from ccvae.data import arrays, table
 from ccvae.data.splits import SPLITS
 from ccvae.labels import Binary, Categorical
 from ccvae.model.inputs.columns import InputColumns
@@ -105,6 +105,53 @@ def test_bad_tables(changes: dict[str, Any], arguments: dict[str, Any], message:
 def test_one_row() -> None:
     with pytest.raises(ValueError, match="one row"):
         table(PATIENTS.iloc[:1], ["ill"], id_column="patient")
+
+
+def test_an_index_names_rows_and_is_no_input() -> None:
+    rows = pd.DataFrame({"x": np.arange(60) * 1.5, "y": ["a", "b"] * 30})
+    named = table(rows.set_axis(pd.Index([f"p{row}" for row in range(60)], name="patient")), ["y"])
+    assert (named.input_shape, named.ids[0]) == ((1,), "p0")
+    assert table(rows.set_axis(pd.Index(range(100, 160), name="patient")), ["y"]).ids[0] == "100"
+    eyes = pd.MultiIndex.from_product([range(30), ["left", "right"]], names=["patient", "eye"])
+    both = table(rows.set_axis(eyes), ["y"], group_column="patient")
+    assert (both.input_shape, both.ids[0]) == ((1,), "0")
+    assert table(rows.set_axis(eyes), ["y"], inputs=["x", "eye"]).input_shape == (3,)
+    assert table(rows.set_index("y").sort_index(), ["y"]).space.names == ("y",)
+
+
+@pytest.mark.parametrize("name", ["", "Unnamed: 0", "...1"])
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_column_that_counts_the_rows_is_no_input_and_no_label(tmp_path: Path, name: str, first: int) -> None:
+    rows = pd.DataFrame({name: np.arange(first, 60 + first), "x": np.arange(60) * 1.5, "y": ["a", "b"] * 30})
+    rows.to_csv(tmp_path / "t.csv", index=False)
+    data = table(tmp_path / "t.csv", ["y"])
+    assert data.input_shape == (1,)
+    assert f"column {name!r} counts the rows, and is no input" in data.notes
+    labels = arrays(np.zeros((60, 2)), rows)
+    assert labels.space.names == ("x", "y")
+    assert f"column {name!r} counts the rows, and is no label" in labels.notes
+    shuffled = rows.assign(**{name: rows[name].to_numpy()[::-1]})
+    assert table(shuffled, ["y"]).input_shape == (2,), "it does not count them"
+
+
+def test_names_of_rows_among_inputs_and_labels_are_pointed_out() -> None:
+    rows = pd.DataFrame({"Patient ID": np.arange(60) // 2, "x": np.arange(60) * 1.5, "y": ["a", "b"] * 30})
+    [warning] = table(rows, ["y"]).warnings
+    assert warning.startswith("input 'Patient ID' seems to name rows or groups of them; leave it out with exclude=")
+    assert not table(rows, ["y"], group_column="Patient ID").warnings
+    assert not table(rows, ["y"], inputs=["Patient ID", "x"]).warnings
+    [warning] = arrays(np.zeros((60, 2)), rows).warnings
+    assert warning.startswith("label 'Patient ID' seems to name")
+
+
+def test_columns_may_be_named_by_numbers() -> None:
+    rows = pd.DataFrame(np.column_stack([np.arange(60) * 1.5, np.arange(60) % 2]))
+    assert table(rows, [1], kinds={1: "categorical"}).space.names == ("1",)  # type: ignore[list-item,dict-item]
+
+
+def test_several_values_in_a_cell_are_no_input() -> None:
+    rows = pd.DataFrame({"v": [[row, 2] for row in range(60)], "x": np.arange(60) * 1.5, "y": ["a", "b"] * 30})
+    assert any("'v' holds several values in a cell" in note for note in table(rows, ["y"]).notes)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("river") is None, reason="river, which brings the Yeast data, is not installed")

@@ -31,7 +31,7 @@ def test_cells_stay_the_texts_they_are(tmp_path: Path) -> None:
     assert table.index.name == "line"
 
 
-@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_separators_line_ends_and_byte_order_marks(tmp_path: Path, separator: str, mark: bytes, end: str) -> None:
@@ -103,6 +103,44 @@ def test_parquet_files(tmp_path: Path) -> None:
         read_table(tmp_path / "broken.parquet")
 
 
+@pytest.mark.parametrize("stated", ["sep=;\n", '"sep=;"\r\n', "SEP=;\n"])
+def test_a_spreadsheet_says_its_separator(tmp_path: Path, stated: str) -> None:
+    table, _ = read_table(written(tmp_path, stated + "id;a,b\n1;2\n3;4\n"))
+    assert table.columns.tolist() == ["id", "a,b"]
+    assert table.index.tolist() == [3, 4]
+
+
+def test_empty_cells_after_the_last_column_are_passed_over(tmp_path: Path) -> None:
+    table, _ = read_table(written(tmp_path, "x,y\n1,a,\n2,b,,\n"))
+    assert table.to_numpy().tolist() == [["1", "a"], ["2", "b"]]
+    with pytest.raises(ValueError, match="line 1 names 2 columns, but line 2 has 3"):
+        read_table(written(tmp_path, "x,y\n1,a,c\n2,b,\n"))
+    with pytest.raises(ValueError, match="are there comments above it"):
+        read_table(written(tmp_path, "# written by a tool\nx,y\n1,a\n"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"PK\x03\x04rest", r"pandas.read_excel\(\.\.\., dtype=str\) and pass that"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", "is an old Excel file"),
+        (b"PAR1rest", "is a Parquet file; give it the ending .parquet"),
+        (b"ARROW1\0\0", "is a Feather file"),
+        (b"\x89HDF\r\n", "is an HDF5 file"),
+        (b'[{"x": 1}]', r"is JSON; read it yourself with pandas.read_json\("),
+        (b'{"x": 1}\n{"x": 2}', "lines=True"),
+    ],
+)
+def test_other_files_are_named_with_the_way_out(tmp_path: Path, content: bytes, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_table(written(tmp_path, content))
+
+
+def test_an_address_is_no_file() -> None:
+    with pytest.raises(ValueError, match=r"expected a file; download it first, or read it yourself with pandas\.read_csv"):
+        read_table("https://example.org/labels.csv")
+
+
 def test_parquet_without_its_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "labels.parquet").write_bytes(b"PAR1")
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
@@ -124,6 +162,7 @@ def test_an_index_that_says_something_becomes_a_column(index: Any, columns: list
     table, name = read_table(given)
     assert name == "table"
     assert table.columns.tolist() == columns
+    assert table.attrs["index"] == columns[:-1]
     assert table.index.tolist() == [0, 1]
     assert given.columns.tolist() == ["a"]
 

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import ccvae
 from ccvae.data import arrays, image_folder, table
+from picture_files import noise
 
 ROWS = pd.DataFrame(
     {
@@ -295,8 +296,12 @@ def pixels_of_file(file: str) -> Image.Image:
     ("given", "message"),
     [
         (np.full((2, 3, 16, 20), 300), "whole numbers of images must lie in 0 to 255, found 300 to 300"),
+        (np.full((2, 3, 16, 20), 60_000, dtype=np.uint16), "found 60000 to 60000; give images of 16 bits as files or PIL"),
         (np.full((2, 3, 16, 20), 200.0), r"must lie in \[0, 1\], or be whole numbers from 0 to 255"),
-        (np.zeros((2, 99, 70, 3)), "images of other sizes are framed as in training if you give files or PIL images"),
+        (
+            np.zeros((2, 99, 70, 3)),
+            "images of other sizes and colors are framed as in training if you give files or PIL images",
+        ),
         ([{"image": None}], "item 0: expected an image, a path, or an array of numbers, found NoneType"),
         (iter([]), "there are none"),
         (b"no image", "item 0: not an image"),
@@ -332,3 +337,48 @@ def test_conditions_belong_to_rows_by_name(trained: tuple[ccvae.CCVAE, Any, Path
         model.intervene(rows, {"y": ["a", "b"]})
     with pytest.raises(ValueError, match="count: give the number of rows, or a DataFrame of conditions"):
         model.generate(given={"y": "a"})
+
+
+def test_batches_of_data_sets_and_small_unsigned_numbers(painter: tuple[ccvae.CCVAE, Any]) -> None:
+    model, data = painter
+    images = data.tensor(slice(0, 3))
+    expected = model.predict_proba(images)
+    for given in (
+        {"image": images, "label": [0, 1, 0]},
+        {"label": [0, 1, 0], "pixel_values": images.numpy()},
+        {"image": list(images)},
+        (images * 255).round().numpy().astype(np.uint16),
+    ):
+        np.testing.assert_allclose(model.predict_proba(given), expected, atol=1e-6)
+
+
+def test_files_that_are_no_images_are_named_with_the_way_out(painter: tuple[ccvae.CCVAE, Any], tmp_path: Path) -> None:
+    model, _ = painter
+    for name, message in (("a.heic", "convert photos of phones"), ("a.zip", "unpack archives"), ("a.png", "the file is empty")):
+        (tmp_path / name).write_bytes(b"")
+        with pytest.raises(ValueError, match=f"{name}: {message}"):
+            model.predict_proba(tmp_path / name)
+    with pytest.raises(FileNotFoundError, match="download it first"):
+        model.predict_proba("https://example.org/a.png")
+
+
+def test_an_image_turned_by_hand_keeps_its_exif_and_is_turned_again(painter: tuple[ccvae.CCVAE, Any], tmp_path: Path) -> None:
+    """As the page about data says: nothing shows that the pixels were turned already; without the note they stay."""
+    model, _ = painter
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(noise(12, 40)).save(tmp_path / "photo.png", exif=exif)
+    with Image.open(tmp_path / "photo.png") as photo:
+        by_hand = photo.transpose(Image.Transpose.ROTATE_270)
+        resized = photo.resize(photo.size)
+    expected = model.inputs(tmp_path / "photo.png").numpy()
+    np.testing.assert_array_equal(model.inputs(resized).numpy(), expected)
+    assert (model.inputs(by_hand).numpy() != expected).any()
+    for name in ("exif", "XML:com.adobe.xmp", "xmp"):
+        by_hand.info.pop(name, None)
+    np.testing.assert_array_equal(model.inputs(Image.fromarray(np.asarray(by_hand))).numpy(), expected)
+
+
+def test_conditions_with_repeated_columns_are_refused(trained: tuple[ccvae.CCVAE, Any, Path]) -> None:
+    with pytest.raises(ValueError, match="changes: columns of conditions must differ; repeated: 'y'"):
+        trained[0].intervene(ROWS.iloc[:2], pd.DataFrame([["a", "b"], ["b", "a"]], columns=["y", "y"]))

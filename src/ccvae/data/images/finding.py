@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import pandas as pd
 
 from ccvae.labels.cells import first_few, is_missing, text_of
-from ccvae.model.inputs.files import IMAGE_SUFFIXES
+from ccvae.model.inputs.files import IMAGE_SUFFIXES, other_formats
 
 __all__ = ["Absent", "Finder", "Listed", "Repeated"]
 
@@ -54,6 +54,7 @@ class Finder:
     """
 
     def __init__(self, files: Sequence[str], folder: Path) -> None:
+        self.folder = folder
         self.files = frozenset(files)
         self.prefixes: tuple[str, ...] = (
             f"{folder.resolve().as_posix()}/",
@@ -168,7 +169,7 @@ class Finder:
             f"{file} in {' and '.join(f'{table.index.name} {table.index[n]}' for n in ns[:3])}" for file, ns in several.items()
         ]
         for offenders, what, remedy in (
-            (empty, "ids are missing", ""),
+            (empty, "ids are missing", "; fill them, or leave these rows out"),
             (missing if absent == "error" else [], "images are missing", "; ignore these rows with absent='ignore'"),
             (unclear, "ids name several images; give paths within the folder", ""),
             (
@@ -178,13 +179,16 @@ class Finder:
             ),
         ):
             if offenders:
-                zeros = self.lost_zeros(table[column].tolist()) if offenders is missing else ""
-                raise ValueError(f"{source}, column {column!r}: {what}: {first_few(offenders)}{zeros or remedy}")
+                if offenders is missing:
+                    names = [each.partition(": ")[2] for each in missing]
+                    remedy = self.lost_zeros(table[column].tolist()) or other_formats(self.folder, names) or remedy
+                raise ValueError(f"{source}, column {column!r}: {what}: {first_few(offenders)}{remedy}")
         if not rows:
             raise ValueError(f"{source}, column {column!r}: not one of {len(missing)} listed images exists")
         notes = [f"{len(rows_of)} images listed by column {column!r} of {source}"]
         if missing:
-            notes.append(f"{len(missing)} rows of {source} whose image does not exist, ignored")
+            other = other_formats(self.folder, [each.partition(": ")[2] for each in missing])
+            notes.append(f"{len(missing)} rows of {source} whose image does not exist, ignored{other}")
         if several:
             notes.append(f"{len(several)} images have several rows, joined into shares")
         position = {file: number for number, file in enumerate(rows_of)}

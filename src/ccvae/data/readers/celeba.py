@@ -23,6 +23,7 @@ from ccvae.labels import Binary
 from ccvae.labels.cells import first_few
 from ccvae.labels.nearest import did_you_mean
 from ccvae.model.inputs.decoding import Framing
+from ccvae.model.inputs.files import remedy_for
 from ccvae.storage.links import check_inside
 
 __all__ = ["PAPER_ATTRIBUTES", "celeba", "present_rows"]
@@ -78,7 +79,7 @@ def celeba(
         FileNotFoundError: a file is not there.
         ValueError: a file is not as published, or an image is missing or unreadable.
     """
-    folder = Path(folder)
+    folder = unpacked(Path(folder).expanduser(), IMAGE_FOLDERS)
     framing = Framing.of(size, "stretch", square)
     images = folder_of_images(folder)
     table, source = published_table(found_in(folder, ATTRIBUTE_FILES))
@@ -113,11 +114,24 @@ def celeba(
     return replace(data, mirrored=True)
 
 
+def unpacked(folder: Path, wanted: Sequence[str]) -> Path:
+    """The folder of a published data set: the one that is named, or the only one in it, where an archive brought its own."""
+    if any((folder / name).exists() for name in wanted) or not folder.is_dir():
+        return folder
+    inner = [path for path in sorted(folder.iterdir()) if path.is_dir() and any((path / name).exists() for name in wanted)]
+    if len(inner) != 1:
+        return folder
+    check_inside(folder, [inner[0].name])
+    return inner[0]
+
+
 def folder_of_images(folder: Path) -> Path:
     """The folder that contains the images; as Kaggle packs them, it lies in another of the same name."""
     candidates = [folder / candidate for candidate in IMAGE_FOLDERS if (folder / candidate).is_dir()]
     if not candidates:
-        raise FileNotFoundError(f"{folder} holds none of {', '.join(IMAGE_FOLDERS)}")
+        packed = sorted(path.name for path in folder.glob("*") if path.suffix.lower() in (".zip", ".7z", ".tar", ".gz"))
+        advice = f"; it holds {first_few(packed)}: {remedy_for(packed[0])}" if packed else ""
+        raise FileNotFoundError(f"{folder} holds none of {', '.join(IMAGE_FOLDERS)}{advice}")
     found = next(
         (path for path in candidates if any(file.suffix.lower() in (".jpg", ".png") for file in path.iterdir())), candidates[0]
     )
@@ -139,7 +153,7 @@ def present_rows(
         raise ValueError(f"absent must be {' or '.join(get_args(Absent))}, not {absent!r}")
     if missing and (absent == "error" or not len(present)):
         remedy = "not one listed image is there" if not len(present) else "ignore these rows with absent='ignore'"
-        raise ValueError(f"{source} lists images that {folder} lacks: {first_few(missing)}; {remedy}")
+        raise ValueError(f"images that {source} names are not in {folder}: {first_few(missing)}; {remedy}")
     return present, (f"{len(missing)} rows of {source} whose image does not exist, ignored",) if missing else ()
 
 

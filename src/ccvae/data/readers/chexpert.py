@@ -16,7 +16,7 @@ from ccvae.data.images.finding import Absent
 from ccvae.data.images.image_cache import decoded_files
 from ccvae.data.origin import recorded
 from ccvae.data.parsing import parse_labels
-from ccvae.data.readers.celeba import present_rows
+from ccvae.data.readers.celeba import present_rows, unpacked
 from ccvae.data.splits import split_rows
 from ccvae.data.tables.files import read_table
 from ccvae.labels import Binary
@@ -84,7 +84,7 @@ def chexpert(
         FileNotFoundError: a file is not there.
         ValueError: a file is not as published, or an image is missing or unreadable.
     """
-    folder = Path(folder)
+    folder = unpacked(Path(folder).expanduser(), ("train.csv",))
     framing = Framing.of(size, fit)
     for argument, value, allowed in (("uncertain", uncertain, get_args(Uncertain)), ("blank", blank, get_args(Blank))):
         if value not in allowed:
@@ -97,7 +97,7 @@ def chexpert(
     table = pd.concat([train, test], ignore_index=True).rename_axis("row")
     names = observation_names(observations, table)
     files = [str(path).split("/", 1)[1] for path in table["Path"]]
-    source = "train.csv and valid.csv"
+    source = "train.csv or valid.csv"
     present, notes = present_rows([(folder / file).exists() for file in files], files, source, folder, absent)
     trained = int((present < len(train)).sum())
     table, files = table.iloc[present], [files[row] for row in present.tolist()]

@@ -276,9 +276,8 @@ def table_of(whole: Any, image_column: str | None) -> tuple[pd.DataFrame, list[s
     content.index = pd.RangeIndex(len(whole), name="row")
     notes = [f"columns with more than one value a row, left out: {first_few(nested)}"] if nested else []
     if len(nested) == len(content.columns):
-        raise ValueError(
-            f"the data set has no column of labels; those with more than one value a row cannot be: {', '.join(nested)}"
-        )
+        why = f"; those with more than one value a row cannot be: {', '.join(nested)}" if nested else ", but images alone"
+        raise ValueError(f"the data set has no column of labels{why}")
     return content.drop(columns=nested), notes
 
 

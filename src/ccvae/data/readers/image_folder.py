@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -65,7 +65,7 @@ def image_folder(
 
     Without a table, folders are classes: `cat/` and `dog/` give a label "class" with these values, and images directly in the
     folder, or in one called `unlabeled/` or the like, have none. Folders called `train/`, `validation/` and `test/` above them
-    are splits.
+    are splits, and folders that all images share are passed over.
 
     Images are decoded once, into a cache that later calls read (see `ccvae.model.inputs.decoding` for sizes, colors,
     transparency and rotation). The cache is keyed by the files' paths, sizes and times of change: after a change of any image,
@@ -107,7 +107,7 @@ def image_folder(
         PermissionError: something may not be read.
         ValueError: images are missing or unreadable, ids repeat, labels are unknown, constant or never observed, …
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     framing = Framing.of(size, fit)
     files = files_of(folder)
     notes: tuple[str, ...] = ()
@@ -181,9 +181,10 @@ def table_of_folders(files: Sequence[str], folder: Path) -> tuple[pd.DataFrame, 
     paths = folders = [PurePosixPath(file).parts[:-1] for file in files]
     spelled = {spelling: split for split, spellings in SPLIT_NAMES.items() for spelling in spellings}
     columns: dict[str, list[str | None]] = {FILE: list(files)}
+    paths = without_shared(paths, spelled)
     if all(parts and (parts[0].lower() in spelled or is_unlabelled(parts[0])) for parts in paths):
         columns[SPLIT] = [spelled.get(parts[0].lower(), "train") for parts in paths]
-        paths = [parts[1:] if parts[0].lower() in spelled else () for parts in paths]
+        paths = without_shared([parts[1:] if parts[0].lower() in spelled else () for parts in paths], spelled)
     classes = ["/".join(parts) for parts in paths]
     columns[CLASS] = [None if not each or is_unlabelled(each) else each for each in classes]
     found = sorted({each for each in columns[CLASS] if each is not None})
@@ -202,6 +203,20 @@ def table_of_folders(files: Sequence[str], folder: Path) -> tuple[pd.DataFrame, 
         f"; {without} images without a class, in {first_few(others)}" if without else ""
     )
     return pd.DataFrame(columns, dtype=object).rename_axis("row"), f"folders of {folder.name}", (note,)
+
+
+def without_shared(paths: Sequence[tuple[str, ...]], splits: Collection[str]) -> list[tuple[str, ...]]:
+    """Paths of folders without those that all images share, such as that of an archive; splits and classes stay.
+
+    Images without folders, and those in a folder called `unlabeled/` or the like, have no class, and share nothing.
+    """
+    found = list(paths)
+    while True:
+        classed = [parts for parts in found if parts and not is_unlabelled(parts[0])]
+        first = {parts[0] for parts in classed}
+        if len(first) != 1 or min(map(len, classed)) < 2 or next(iter(first)).lower() in splits:
+            return found
+        found = [parts[1:] if parts and parts[0] in first else parts for parts in found]
 
 
 def first_rows(table: pd.DataFrame, listed: Listed, columns: Sequence[str | None], source: str) -> pd.DataFrame:

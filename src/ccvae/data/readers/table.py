@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -13,6 +14,7 @@ from ccvae.data.input_codes import codes_in_inputs, divided, rules_of, used_code
 from ccvae.data.missing_values import MissingValues
 from ccvae.data.origin import recorded
 from ccvae.data.parsing import check_named, choose_columns, parse_labels
+from ccvae.data.row_names import counters, is_named_like_id, note_on_ids
 from ccvae.data.splits import groups_from, splits_from
 from ccvae.data.stratification import memberships
 from ccvae.data.tables.files import TableSource, read_table
@@ -56,13 +58,14 @@ def table(
     Args:
         source: CSV or Parquet file, or a table (see `ccvae.data.tables.files`).
         labels: label columns.
-        inputs: input columns. If not given, all that are not used otherwise; free text and empty columns are then left out
-            with a note.
+        inputs: input columns. If not given, all that are not used otherwise; free text, empty columns, the index, and a column
+            without a name that counts the rows are then left out.
         exclude: columns that are no inputs.
         input_kinds: "number", "category" or "date" by input column, for those not to be guessed (see `InputColumns.fit`).
         missing: "refuse" missing inputs, or put the column's "mean" in their place.
         columns: input columns that are known, such as those of a trained model's data; nothing is fitted then.
-        id_column: column that names the rows; their numbers if not given.
+        id_column: column that names the rows. If not given, the index of a table in memory, where it has a name or texts; else
+            their numbers.
         kinds: "binary", "categorical" or "continuous" by label, for those not to be guessed (see `LabelSpace.infer`).
         space: labels that are known; nothing is guessed or fitted then.
         missing_values: values that mean *not observed* in labels, and missing in inputs, such as -999 or "?": for all columns,
@@ -87,9 +90,12 @@ def table(
     """
     content, file = read_table(source)
     labels, exclude = as_list(labels), as_list(exclude)
+    index = [name for name in content.attrs.get("index", []) if name not in labels]
     inputs = None if inputs is None else as_list(inputs)
     if not labels:
         raise ValueError(f"{file}: say which columns are labels; its columns are {', '.join(map(str, content.columns))}")
+    if id_column is None and len(index) == 1 and names_rows(content[index[0]]):
+        [id_column] = index
     reserved = (id_column, group_column, split_column)
     of_labels, of_inputs = divided(missing_values, content, labels, file)
     used = used_codes(content, of_inputs)
@@ -102,7 +108,11 @@ def table(
     if columns is None:
         taken = {*reserved, *chosen.sources, *exclude}
         check_named([*exclude, *(inputs or [])], [*map(str, content.columns)], file)
-        names = inputs if inputs is not None else [str(column) for column in content.columns if column not in taken]
+        counting = [name for name in counters(content) if name not in taken]
+        unnamed = {*taken, *index, *counting}
+        names = inputs if inputs is not None else [str(column) for column in content.columns if column not in unnamed]
+        if counting and inputs is None:
+            notes.append(f"column {first_few([repr(name) for name in counting])} counts the rows, and is no input")
         both = [repr(name) for name in names if name in taken]
         if both:
             raise ValueError(
@@ -128,6 +138,8 @@ def table(
         rules, _ = rules_of(of_inputs, content[[name for name in columns.names if name in content]], file)
         columns = columns.with_rules(rules)
     warnings, of_codes = codes_in_inputs(content, columns, cells_of)
+    if inputs is None:
+        warnings += [note_on_ids(name, "input") for name in columns.names if is_named_like_id(name)]
     notes += of_codes
     constant = [column.name for column in columns.columns if not isinstance(column, Category) and column.constant]
     if constant:
@@ -152,9 +164,15 @@ def table(
     )
 
 
-def as_list(names: Sequence[str] | str) -> list[str]:
+def as_list(names: Sequence[Any] | str) -> list[str]:
     """One name or several as a list."""
-    return [names] if isinstance(names, str) else list(names)
+    return [names] if isinstance(names, str) else [str(name) for name in names]
+
+
+def names_rows(column: pd.Series[Any]) -> bool:
+    """Whether the cells of a column can name its rows: none is missing, and all differ."""
+    texts = [text_of(cell) for cell in column.tolist() if not is_missing(cell)]
+    return len(texts) == len(column) == len(set(texts))
 
 
 def ids_of(content: pd.DataFrame, column: str | None, source: str) -> list[str]:

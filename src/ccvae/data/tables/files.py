@@ -26,29 +26,40 @@ __all__ = ["TABLE_SUFFIXES", "TableSource", "read_table"]
 TableSource = str | Path | pd.DataFrame
 """A table: a CSV or Parquet file, or a table in memory (of pandas; of Polars or Arrow too)."""
 
-SEPARATORS = (",", ";", "\t")
+SEPARATORS = (",", ";", "\t", "|")
+SEPARATOR_LINE = re.compile(r'"?sep=([,;\t|])"?\r?\n', re.IGNORECASE)
+"""A first line with which Excel says what separates the cells."""
 PARQUET_SUFFIXES = (".parquet", ".pq")
 TABLE_SUFFIXES = (".csv", ".tsv", *PARQUET_SUFFIXES)
 MOST_LINES_COMPARED = 1000
 """Lines that are compared with the first, which names the columns."""
 GZIP = b"\x1f\x8b"
+READ_IT = "read it yourself with pandas.{} and pass that"
 MAGIC = {
     b"\xff\xfe": "is UTF-16 text; save it as UTF-8",
     b"\xfe\xff": "is UTF-16 text; save it as UTF-8",
-    b"PK\x03\x04": "is a zip archive, such as Excel writes; save the table as CSV",
+    b"PK\x03\x04": "is a zip archive, such as Excel writes; save the table as CSV, or "
+    + READ_IT.format("read_excel(..., dtype=str)"),
+    b"\xd0\xcf\x11\xe0": "is an old Excel file; save the table as CSV, or " + READ_IT.format("read_excel(..., dtype=str)"),
+    b"PAR1": "is a Parquet file; give it the ending .parquet",
+    b"ARROW1": "is a Feather file; " + READ_IT.format("read_feather(...)"),
+    b"\x89HDF": "is an HDF5 file; " + READ_IT.format("read_hdf(...)"),
+    b"[{": "is JSON; " + READ_IT.format("read_json(...)"),
+    b"{": "is JSON; " + READ_IT.format("read_json(..., lines=True)"),
 }
 
 
 def read_table(source: TableSource) -> tuple[pd.DataFrame, str]:
     """A table, and what messages call it.
 
-    A CSV file is UTF-8 text, with or without a byte order mark, gzipped or not, separated by commas, semicolons or tabs,
-    whichever its first line has most of; that line names the columns. Every cell stays the text it is, without blanks at its
-    ends. Blank lines are passed over. The index of the result numbers the file's lines as an editor does.
+    A CSV file is UTF-8 text, with or without a byte order mark, gzipped or not, separated by commas, semicolons, tabs or bars,
+    whichever its first line has most of; that line names the columns. Excel's line `sep=;` may stand before it. Every cell
+    stays the text it is, without blanks at its ends. Blank lines, and empty cells after the last column, are passed over. The
+    index of the result numbers the file's lines as an editor does.
 
     Args:
         source: path of a CSV or Parquet file, or a table in memory. A table's index becomes a column if it is named, or has
-            texts.
+            texts; `attrs["index"]` has the names of such columns.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -57,11 +68,11 @@ def read_table(source: TableSource) -> tuple[pd.DataFrame, str]:
     """
     if not isinstance(source, str | Path):
         name, table = "table", in_memory(source)
-        if table.index.name is not None or not pd.api.types.is_numeric_dtype(table.index):
-            table = table.reset_index()
-        table.index = pd.RangeIndex(len(table), name="row")
+        table = with_index_as_columns(table)
     else:
-        path = Path(source)
+        if "://" in str(source):
+            raise ValueError(f"{source}: expected a file; download it first, or {READ_IT.format('read_csv(..., dtype=str)')}")
+        path = Path(source).expanduser()
         name = path.name
         table = read_parquet(path) if path.suffix.lower() in PARQUET_SUFFIXES else read_csv(path)
     table.columns = pd.Index([str(column).strip() for column in table.columns])
@@ -89,8 +100,11 @@ def in_memory(source: Any) -> pd.DataFrame:
 def read_csv(path: Path) -> pd.DataFrame:
     """A CSV file as a table of texts, indexed by line (see `read_table`)."""
     text = text_of_file(path)
+    stated = SEPARATOR_LINE.match(text)
+    before = 0 if stated is None else 1
+    text = text if stated is None else text[stated.end() :]
     header = text[: text.find("\n")] if "\n" in text else text
-    separator = max(SEPARATORS, key=header.count)
+    separator = max(SEPARATORS, key=header.count) if stated is None else stated[1]
     most = limit("table_cells")
     # counted quickly before anything is parsed; separators within quotes count too, and so the factor
     check_limit("table_cells", (text.count(separator) + text.count("\n")) // 2, path.name)
@@ -104,18 +118,22 @@ def read_csv(path: Path) -> pd.DataFrame:
                     cells += len(row)
                     if cells > most:
                         check_limit("table_cells", cells, path.name)
-                    lines.append(reader.line_num)
+                    lines.append(reader.line_num + before)
                     rows.append([cell.strip() for cell in row] if stripping else row)
     except csv.Error as error:
-        raise ValueError(f"{path.name}, line {reader.line_num}: {error}") from None
+        raise ValueError(f"{path.name}, line {reader.line_num + before}: {error}") from None
     if not rows:
         raise ValueError(f"{path.name} is empty")
     columns = rows.pop(0)
+    if any(len(row) > len(columns) for row in rows):
+        rows = [row if any(row[len(columns) :]) else row[: len(columns)] for row in rows]
     ragged = [
         f"line {line} has {len(row)}" for line, row in zip(lines[1:], rows, strict=True) if len(row) != len(columns)
     ]  # fmt: skip
     if ragged:
         hint = " (a decimal comma outside of quotes?)" if separator == "," else ""
+        if len(columns) == 1:
+            hint = " (the first line must name the columns; are there comments above it?)"
         raise ValueError(f"{path.name}: line {lines[0]} names {len(columns)} columns, but {first_few(ragged)}{hint}")
     check_columns(columns, path.name)
     check_header(columns, rows, path.name)
@@ -192,7 +210,15 @@ def read_parquet(path: Path) -> pd.DataFrame:
         raise PermissionError(f"no permission to read {path}") from None
     except (OSError, ValueError, NotImplementedError, OverflowError, MemoryError) as error:
         raise ValueError(f"{path.name} cannot be read as Parquet: {' '.join(str(error).split())}") from None
-    table = table.reset_index() if table.index.name is not None else table
+    return with_index_as_columns(table)
+
+
+def with_index_as_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """A table whose index became columns, if it is named, or has texts; numbered by rows."""
+    before = len(table.columns)
+    if any(name is not None for name in table.index.names) or not pd.api.types.is_numeric_dtype(table.index):
+        table = table.reset_index()
+    table.attrs = {"index": [str(name).strip() for name in table.columns[: len(table.columns) - before]]}
     table.index = pd.RangeIndex(len(table), name="row")
     return table
 

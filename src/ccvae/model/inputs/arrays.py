@@ -42,7 +42,11 @@ def several(given: Any, shape: tuple[int, ...]) -> Any:
     if len(shape) == 3 and given.ndim == 4 and tuple(given.shape[1:]) != shape:
         given = given.permute(0, 3, 1, 2) if isinstance(given, Tensor) else given.transpose(0, 3, 1, 2)
     if tuple(given.shape[1:]) != shape:
-        remedy = "; images of other sizes are framed as in training if you give files or PIL images" if len(shape) == 3 else ""
+        remedy = (
+            "; images of other sizes and colors are framed as in training if you give files or PIL images"
+            if len(shape) == 3
+            else ""
+        )
         raise ValueError(f"inputs: the model takes (rows, {', '.join(map(str, shape))}), found {found}{remedy}")
     return given
 
@@ -74,6 +78,11 @@ def as_floats(rows: Tensor, shape: tuple[int, ...]) -> Tensor:
     """
     if len(shape) == 1 or rows.is_floating_point() or rows.dtype == torch.bool:
         return rows.float()
-    if rows.dtype != torch.uint8 and rows.numel() and not (rows.min() >= 0 and rows.max() <= MOST):
-        raise ValueError(f"inputs: whole numbers of images must lie in 0 to {MOST}, found {rows.min()} to {rows.max()}")
+    if rows.dtype != torch.uint8 and rows.numel():
+        rows = rows.long()  # torch finds no least and greatest of 16 bits without a sign
+        if not (rows.min() >= 0 and rows.max() <= MOST):
+            raise ValueError(
+                f"inputs: whole numbers of images must lie in 0 to {MOST}, found {rows.min()} to {rows.max()}; give images of "
+                f"16 bits as files or PIL images, or as floats from 0 to 1"
+            )
     return rows.float() / MOST

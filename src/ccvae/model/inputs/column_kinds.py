@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ccvae.labels.cells import DECIMAL_COMMA, comma_meaning, comma_remedy, first_few, position_of, text_of
+from ccvae.labels.cells import DECIMAL_COMMA, comma_meaning, comma_remedy, first_few, position_of, signs_in_numbers, text_of
 from ccvae.labels.kinds import UnusableColumnError
 from ccvae.labels.nearest import did_you_mean
 from ccvae.model.inputs.dates import Date, all_ambiguous, all_dates, fitted_dates, is_date
@@ -202,7 +202,7 @@ def fitted(name: str, cells: Sequence[Any], rows: np.ndarray, kind: str | None, 
 def check_texts(
     texts: Sequence[str], cells: Sequence[Any], present: int, kind: str | None, name: str, rule: MissingRule
 ) -> None:
-    """Raise `ValueError` if cells that are no finite numbers are numbers or dates in another way, or stand among such.
+    """Raise `ValueError` if cells that are no finite numbers are written in another way, stand among such, or are no values.
 
     Args:
         texts: the cells as text.
@@ -216,6 +216,10 @@ def check_texts(
     some = ", ".join(repr(text) for text in sorted(set(texts))[:2])
     if texts and all(DECIMAL_COMMA.fullmatch(text) for text in texts):
         raise ValueError(f"holds numbers with a {comma_meaning(texts)} ({shown}); {comma_remedy(texts)}")
+    if signs_in_numbers(sorted(set(texts))):
+        raise ValueError(signs_in_numbers(sorted(set(texts))))
+    if any(isinstance(cell, list | tuple | dict | set | np.ndarray) for cell in cells):
+        raise UnusableColumnError(f"holds several values in a cell ({some}); give each of them a column of its own")
     if any(isinstance(cell, datetime.timedelta | np.timedelta64) for cell in cells):
         raise UnusableColumnError(f"holds durations ({some}); turn them into numbers, such as with .dt.total_seconds()")
     if kind is None and all_ambiguous(texts):

@@ -3,7 +3,8 @@
 What happens to an image, in this order:
 
 1. Of an animation or several pages, the first picture is taken.
-2. A rotation or mirroring noted in its EXIF data is carried out.
+2. A rotation or mirroring noted in its EXIF data is carried out, also of an image in memory, which keeps that note when it is
+   cropped, resized or turned: an image that is turned by hand must lose the note, as `ImageOps.exif_transpose` removes it.
 3. 16-bit grey levels are scaled from 0–65535 to 0–255; they are not stretched to the levels that an image uses. Palettes,
    CMYK and YCbCr become RGB.
 4. Transparent pixels are laid over white.
@@ -91,10 +92,12 @@ def open_image(file: Path | IO[bytes]) -> Image.Image:
     """An image file, not decoded yet.
 
     Raises:
-        OSError, SyntaxError, ValueError: one of `UNREADABLE`; it is not a regular file, or has too many pixels.
+        OSError, SyntaxError, ValueError: one of `UNREADABLE`; it is not a regular file, is empty, or has too many pixels.
     """
     if isinstance(file, Path):
         check_regular(file)
+        if not file.stat().st_size:
+            raise ValueError("the file is empty")
     opened = Image.open(file)
     try:
         check_limit("pixels", opened.width * opened.height, f"an image of {opened.width}×{opened.height}")

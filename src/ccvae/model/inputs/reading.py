@@ -24,7 +24,7 @@ from ccvae.labels.cells import first_few
 from ccvae.labels.nearest import did_you_mean
 from ccvae.model.inputs.arrays import as_floats, checked_array, numbers_of, several, split_array, split_tensor
 from ccvae.model.inputs.decoding import UNREADABLE, decode, pixels_of, reason
-from ccvae.model.inputs.files import files_of
+from ccvae.model.inputs.files import files_of, remedy_for
 from ccvae.model.inputs.format import InputFormat
 
 __all__ = ["Inputs", "open_inputs"]
@@ -32,6 +32,8 @@ __all__ = ["Inputs", "open_inputs"]
 Batches = Callable[[int], Iterator[Tensor]]
 INPUT_NAMES = ("image", "images", "img", "pixel_values", "inputs", "input", "x")
 """What data sets call inputs, where their items are mappings."""
+BATCH_AXES = 4
+"""Axes of a batch of images."""
 CLOSE_PATH = 0.8
 """Least similarity of a path that is suggested."""
 
@@ -65,7 +67,8 @@ def open_inputs(given: Any, shape: tuple[int, ...], form: InputFormat, skip_brok
     Args:
         given: a tensor or array, one input or several (floats as the model takes them, or uint8 images, channels first or last,
             or left out of grey ones); a table of raw rows with the columns of training, or one such row; paths of image files
-            or folders; PIL images; a data set or data loader whose items are such inputs, or tuples that begin with one.
+            or folders; PIL images; a data set or data loader whose items are such inputs, or tuples that begin with one; or
+            a batch of such a data set, with its inputs under a name such as "image".
         shape: `(channels, height, width)` or `(features,)` of the model.
         form: how tables and images become inputs.
         skip_broken: pass over image files that cannot be read, and list them, instead of an error.
@@ -80,6 +83,10 @@ def open_inputs(given: Any, shape: tuple[int, ...], form: InputFormat, skip_brok
         given = as_table(given)
     if isinstance(given, pd.DataFrame):
         return table_inputs(given, shape, form)
+    if isinstance(given, Mapping) and is_batch(given):
+        given = input_part(given)
+        if isinstance(given, Tensor):
+            return Inputs(partial(split_tensor, several(given, shape)))
     if isinstance(given, Mapping | pd.Series):  # images by id
         named = pd.Series(given, dtype=object)
         opened = open_inputs(named.tolist(), shape, form, skip_broken)
@@ -190,7 +197,10 @@ def file_inputs(paths: Sequence[str | Path], shape: tuple[int, ...], form: Input
             f"or --csv at the command line"
         )
     files: list[Path] = []
-    for path in map(Path, paths):
+    for given in paths:
+        if "://" in str(given):
+            raise FileNotFoundError(f"{given}: expected a file or folder; download it first")
+        path = Path(given).expanduser()
         matches = [path] if path.exists() else matching(path)
         if not matches:
             raise FileNotFoundError(f"{path}: no such file or folder{did_you_mean(path, beside(path), CLOSE_PATH)}")
@@ -208,7 +218,7 @@ def file_inputs(paths: Sequence[str | Path], shape: tuple[int, ...], form: Input
             try:
                 images.append(decode(file, framing, shape[0]))
             except UNREADABLE as error:
-                found.broken.append(f"{file}: {reason(error)}")
+                found.broken.append(f"{file}: {remedy_for(file.name) or reason(error)}")
                 continue
             if found.kept is not None:
                 found.kept.append(position)
@@ -286,6 +296,12 @@ def input_part(item: Any) -> Any:
     if isinstance(item, tuple | list) and item and not isinstance(item[0], int | float):
         return item[0]
     return item
+
+
+def is_batch(given: Mapping[Any, Any]) -> bool:
+    """Whether a mapping is a batch, as data sets give it: several inputs under a name that says so."""
+    part = next((given[name] for name in INPUT_NAMES if name in given), None)
+    return isinstance(part, list | tuple) or getattr(part, "ndim", 0) == BATCH_AXES
 
 
 def framed(image: str | Path | Image.Image | bytes | IO[bytes], shape: tuple[int, ...], form: InputFormat) -> np.ndarray:
