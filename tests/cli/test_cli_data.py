@@ -222,6 +222,20 @@ def test_check_as_a_script_sees_it(tmp_path: Path) -> None:
     assert "identical images have labels that contradict each other" in wrong.stdout
 
 
+def test_check_looks_at_a_table_with_missing_inputs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = pd.DataFrame({"age": [30, 45.5, -999, None] * 15, "sick": [0, 1, 9, 0] * 15})
+    rows.to_csv(tmp_path / "t.csv", index=False)
+    assert main(["data", "check", str(tmp_path / "t.csv"), "--data.labels", "sick"]) == 1
+    told = capsys.readouterr().out
+    assert "input 'age': -999 in 15 cells looks like a code" in told
+    assert "label 'sick': the value '9' looks like a code" in told
+    assert "inputs are missing: age in line 5" in told
+    assert """missing='mean' (--data.options '{"missing": "mean"}')""" in told
+    assert (
+        main(["data", "check", str(tmp_path / "t.csv"), "--data.labels", "sick", "--data.options", '{"missing": "mean"}']) == 0
+    )
+
+
 def test_check_writes_no_half_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("")
     assert main(["data", "check", "digits", "--html", str(tmp_path / "file" / "page.html")]) == 2

@@ -1,9 +1,12 @@
 """Sheets of pictures that commands write: what they say, and how many images a row has."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 import torch
 
+from ccvae.cli.main import main
 from ccvae.cli.sheets import ends_of, folded, row_of, shown_ids, texts_of_rows, values_text
 from ccvae.drawing.image_grid import captioned, grid
 from ccvae.labels import Binary, Categorical, Continuous
@@ -41,3 +44,10 @@ def test_no_text_of_a_small_sheet_is_cut_off() -> None:
         grid([row_of(torch.rand(1, 3, 8, 8), below=["Smiling=1, Wearing_Hat=0, Eyeglasses=1"])])
     assert not any("…" in text for text in texts)
     assert "".join(texts).replace(" ", "").startswith(caption.replace(" ", ""))
+
+
+@pytest.mark.parametrize("name", ["sheet.jpg", "sheet.PDF", "sheet.webp"])
+def test_other_files_than_png_are_refused(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["generate", str(tmp_path), "--out", str(tmp_path / name)]) == 2
+    assert "out: expected a .png file for one sheet, or a folder" in capsys.readouterr().err
+    assert not (tmp_path / name).exists()

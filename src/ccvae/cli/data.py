@@ -27,14 +27,23 @@ def check(source: str, data: DataConfig = DATA, html: Path | None = None, json: 
         mirror: train a classifier (a minute or so) to test whether mirrored images keep their labels, as
             `--training.flip true` assumes.
     """
+    from dataclasses import replace
+
     from ccvae.data import check as check_dataset
     from ccvae.data.open import open_data
+    from ccvae.model.inputs.columns import MissingInputsError
     from ccvae.storage.atomic import check_writable, writing
 
     if html is not None:
         check_writable(html)
-    dataset = open_data(source, data)
+    problems: tuple[str, ...] = ()
+    try:
+        dataset = open_data(source, data)
+    except MissingInputsError as error:  # the rest is looked at all the same
+        problems = (str(error),)
+        dataset = open_data(source, replace(data, options={**data.options, "missing": "mean"}))
     found = check_dataset(dataset)
+    found = replace(found, problems=(*found.problems, *problems))
     sys.stdout.write(found.to_json() + "\n" if json else found.to_text())
     if html is not None:
         with writing(html) as path:

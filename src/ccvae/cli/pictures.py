@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from ccvae.cli.console import tell
 from ccvae.cli.run_data import PLACE, inputs_of
-from ccvae.cli.sheets import ends_of, folded, row_of, shown_ids, texts_of_rows, values_text, write_each, write_pictures
+from ccvae.cli.sheets import (
+    check_place,
+    ends_of,
+    folded,
+    row_of,
+    shown_ids,
+    texts_of_rows,
+    values_text,
+    write_each,
+    write_pictures,
+)
 from ccvae.config import DataPlace, check_seed, check_whole
 from ccvae.storage.limits import check_limit
 from ccvae.storage.yaml_text import parse_yaml
@@ -58,10 +68,9 @@ def generate(
     from ccvae.distributed.devices import device_named
     from ccvae.distributed.shard import Shard, process_rank
     from ccvae.model.ccvae import load
-    from ccvae.storage.atomic import check_writable
     from ccvae.storage.hub import local_run
 
-    check_writable(out)
+    check_place(out)
     check_numbers(count=count, seed=seed)
     check_limit("grid_images" if out.suffix.lower() == ".png" else "images", count, f"count: {count:,}")
     values = conditions(given)
@@ -126,10 +135,9 @@ def intervene(
         allow_download: get the run's own data from the Hugging Face hub, if its config.yaml names a data set there.
     """
     from ccvae.model.ccvae import load
-    from ccvae.storage.atomic import check_writable
     from ccvae.storage.hub import local_run
 
-    check_writable(out)
+    check_place(out)
     check_numbers(count=count, seed=seed)
     run = local_run(run)
     model = load(run, allow_class_paths=allow_class_paths)
@@ -182,10 +190,9 @@ def traverse(
     import torch
 
     from ccvae.model.ccvae import load
-    from ccvae.storage.atomic import check_writable
     from ccvae.storage.hub import local_run
 
-    check_writable(out)
+    check_place(out)
     check_numbers(count=count, steps=steps)
     check_limit("grid_images", count * steps if "," not in labels else steps**2, "steps: the traversal")
     run = local_run(run)
@@ -244,10 +251,9 @@ def transfer(
     import torch
 
     from ccvae.model.ccvae import load
-    from ccvae.storage.atomic import check_writable
     from ccvae.storage.hub import local_run
 
-    check_writable(out)
+    check_place(out)
     check_numbers(count=count)
     run = local_run(run)
     model = load(run, allow_class_paths=allow_class_paths)
@@ -308,10 +314,9 @@ def counterfactual(
         allow_download: get the run's own data from the Hugging Face hub, if its config.yaml names a data set there.
     """
     from ccvae.model.ccvae import load
-    from ccvae.storage.atomic import check_writable
     from ccvae.storage.hub import local_run
 
-    check_writable(out)
+    check_place(out)
     check_numbers(count=count)
     run = local_run(run)
     model = load(run, allow_class_paths=allow_class_paths)

@@ -15,10 +15,30 @@ if TYPE_CHECKING:
     from ccvae.drawing.image_grid import Row
     from ccvae.labels import Label
 
-__all__ = ["ends_of", "folded", "row_of", "shown_ids", "texts_of_rows", "values_text", "write_each", "write_pictures"]
+__all__ = [
+    "check_place",
+    "ends_of",
+    "folded",
+    "row_of",
+    "shown_ids",
+    "texts_of_rows",
+    "values_text",
+    "write_each",
+    "write_pictures",
+]
 
+OTHER_SUFFIXES = (".jpg", ".jpeg", ".gif", ".webp", ".tif", ".tiff", ".bmp", ".pdf", ".svg", ".eps")
 MOST_ACROSS = 8
 """Images of a row; the others are shown below, so that sheets stay readable."""
+
+
+def check_place(out: Path) -> None:
+    """Raise an error unless pictures can be written to a place: a .png file, or a folder."""
+    from ccvae.storage.atomic import check_writable
+
+    if out.suffix.lower() in OTHER_SUFFIXES:
+        raise ValueError(f"out: expected a .png file for one sheet, or a folder for a file for each image, found {out}")
+    check_writable(out)
 
 
 def write_pictures(out: Path, results: Tensor, rows: Sequence[Row], caption: str, breaks: Sequence[int] = ()) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -15,11 +15,29 @@ from ccvae.data.tables.files import TABLE_SUFFIXES
 from ccvae.distributed.memory import making
 from ccvae.labels import LabelSpace
 from ccvae.labels.nearest import did_you_mean
+from ccvae.model.inputs.files import remedy_for
 from ccvae.model.inputs.format import InputFormat
 
 __all__ = ["Known", "open_data"]
 
 WITHOUT_SOURCE = ("avatars", "digits", "fashion_mnist", "mnist")
+OTHER_TABLES = (
+    ".xlsx",
+    ".xls",
+    ".ods",
+    ".json",
+    ".jsonl",
+    ".feather",
+    ".txt",
+    ".dta",
+    ".sav",
+    ".sas7bdat",
+    ".rds",
+    ".rdata",
+    ".db",
+)
+OWN_NAMES = {"labels": ("attributes", "observations")}
+"""What readers of published data sets call settings."""
 CLOSE_PATH = 0.8
 """Least similarity of a path that is suggested."""
 
@@ -58,7 +76,8 @@ def open_data(source: str, config: DataConfig | None = None, model: Known | None
     settings |= config.options
     unknown = [key for key in settings if key not in parameters and key != "seed"]
     if unknown:
-        raise ValueError(f"data: reader {name} does not know {', '.join(unknown)}; it knows {', '.join(parameters)}")
+        advice = "".join(f"; {remedy}" for remedy in filter(None, (instead_of(key, parameters) for key in unknown)))
+        raise ValueError(f"data: reader {name} does not know {', '.join(unknown)}; it knows {', '.join(parameters)}{advice}")
     if name == "table" and "labels" not in settings and model is None:
         raise ValueError(f"{source}: say which columns are labels: --data.labels NAME, or --data.labels NAME,NAME")
     settings = {key: value for key, value in settings.items() if key in parameters}
@@ -85,6 +104,12 @@ def open_data(source: str, config: DataConfig | None = None, model: Known | None
     return dataset if count is None else dataset.hide(seed=config.seed, labelled_per_class=count)
 
 
+def instead_of(setting: str, known: Collection[str]) -> str:
+    """Which argument of a published data set's reader does what a setting is for; empty if none does."""
+    own = next((name for name in OWN_NAMES.get(setting, ()) if name in known), None)
+    return "" if own is None else f'choose its {setting} with --data.options \'{{"{own}": ["NAME"]}}\''
+
+
 def reader_name(source: str) -> str:
     """Which reader a source is for."""
     if source.replace("-", "_") in WITHOUT_SOURCE:
@@ -106,6 +131,6 @@ def reader_name(source: str) -> str:
         return "image_folder"
     if path.suffix.lower() in TABLE_SUFFIXES:
         return "table"
-    raise ValueError(
-        f"{source}: expected a folder of images or a table ({', '.join(TABLE_SUFFIXES)}); readers are {', '.join(READERS)}"
-    )
+    remedy = "save the table as CSV" if path.suffix.lower() in OTHER_TABLES else remedy_for(path.name)
+    remedy = remedy or f"readers are {', '.join(READERS)}"
+    raise ValueError(f"{source}: expected a folder of images or a table ({', '.join(TABLE_SUFFIXES)}); {remedy}")

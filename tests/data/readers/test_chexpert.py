@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from ccvae.config import DataConfig
 from ccvae.data import chexpert
-from ccvae.data.open import reader_name
+from ccvae.data.open import open_data, reader_name
 from ccvae.data.readers.chexpert import COMPETITION, OBSERVATIONS
 from ccvae.labels import Categorical, Continuous
 
@@ -176,3 +177,15 @@ def test_part_of_the_images(root: Path) -> None:
 def test_an_archive_may_bring_a_folder_of_its_own(root: Path) -> None:
     assert chexpert(root.parent).ids.tolist() == chexpert(root).ids.tolist()
     assert reader_name(str(root.parent)) == reader_name(str(root)) == "chexpert"
+
+
+def test_labels_of_a_published_data_set_have_a_name_of_their_own(root: Path) -> None:
+    with pytest.raises(ValueError, match=r"does not know labels; .*choose its labels with --data.options '.\"observations\": "):
+        open_data(str(root), DataConfig(labels="Edema"))
+
+
+@pytest.mark.parametrize(("name", "remedy"), [("t.xlsx", "save the table as CSV"), ("im.zip", "unpack archives first")])
+def test_sources_of_other_kinds_have_a_remedy(tmp_path: Path, name: str, remedy: str) -> None:
+    (tmp_path / name).write_bytes(b"PK")
+    with pytest.raises(ValueError, match=remedy):
+        reader_name(str(tmp_path / name))

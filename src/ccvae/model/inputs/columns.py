@@ -16,10 +16,14 @@ from ccvae.labels.nearest import did_you_mean
 from ccvae.model.inputs.column_kinds import INPUT_KINDS, Category, Column, column_of, fitted
 from ccvae.model.inputs.missing_cells import USUAL_RULE, Cells, MissingRule, cells_by_name
 
-__all__ = ["InputColumns", "Missing", "encoded", "fit_columns"]
+__all__ = ["InputColumns", "Missing", "MissingInputsError", "encoded", "fit_columns"]
 
 Missing = Literal["refuse", "mean"]
 """What is done about missing inputs: refuse them, or put the column's mean in their place."""
+
+
+class MissingInputsError(ValueError):
+    """Inputs are missing, and that is refused."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,7 @@ class InputColumns:
         """Vectors of a table's rows, float32 `(rows, features)`; columns that are not inputs are ignored.
 
         Raises:
-            ValueError: a column is not there, a cell is wrong, or missing though that is refused.
+            ValueError: a column is not there, a cell is wrong, or missing though that is refused (`MissingInputsError`).
         """
         return encoded(self, table, source, cells_by_name(table))
 
@@ -181,9 +185,10 @@ def encoded(columns: InputColumns, table: pd.DataFrame, source: str, cells_of: C
                 words.setdefault(column.name, cells[row].strip())
         parts.append(features)
     if holes and columns.missing == "refuse":
-        raise ValueError(
-            f"{source}: inputs are missing: {first_few(holes)}; fill them, leave these columns or rows out, "
-            f"or train with missing='mean', which puts the column's mean in their place{words_hint(words)}"
+        raise MissingInputsError(
+            f"{source}: inputs are missing: {first_few(holes)}; fill them, leave these columns or rows out, or train with "
+            f"missing='mean' (--data.options '{{\"missing\": \"mean\"}}'), which puts the column's mean in their place"
+            f"{words_hint(words)}"
         )
     with np.errstate(over="ignore"):  # what is too large becomes infinite, which the data set refuses by row
         return np.concatenate(parts, axis=1).astype(np.float32)
