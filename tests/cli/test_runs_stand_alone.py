@@ -134,7 +134,7 @@ def test_values_and_flags_are_suggested(tmp_path: Path, capsys: pytest.CaptureFi
         (["generate", "run", "--given", "y=smal"], "did you mean 'small'"),
         (["generate", "run", "--given", "Y=small"], "did you mean 'y'"),
         (["counterfactual", "run", "y", "--value", "larg"], "did you mean 'large'"),
-        (["intervene", "run", "y=small", "x=3"], "join values of one argument with commas"),
+        (["intervene", "run", "y=small", "x=3"], "several values are joined with commas"),
         (["predict", "run", "--csv", "row.csv"], "no file row.csv"),
         (["train", "rows.csv", "--data.labels", "Y"], "did you mean 'y'"),
         (["train", "row.csv", "--data.labels", "y"], "did you mean 'rows.csv'"),
