@@ -223,7 +223,10 @@ def splits_from(
         else:
             members[split].append(row)
     if offenders:
-        raise ValueError(f"{source}, split column {column!r}: expected train, validation or test, but {first_few(offenders)}")
+        raise ValueError(
+            f"{source}, split column {column!r}: expected train, validation or test, but {first_few(offenders)}; write one of "
+            f"{', '.join(spelled)} in every row"
+        )
     splits = {split: np.array(rows, dtype=np.int64) for split, rows in members.items()}
     train = splits["train"]
     if not len(train):

@@ -246,7 +246,7 @@ GIVEN: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (
         {"part": ["train"] * 9 + ["holdout"]},
         {"split_column": "part"},
-        "expected train, validation or test, but row 9 says 'holdout'",
+        "expected train, validation or test, but row 9 says 'holdout'; write one of train, training, validation, valid, val",
     ),
     ({"part": ["test"] * 10}, {"split_column": "part"}, "'part' names no row to train on"),
     ({"patient": ["p"] * 9 + [""]}, {"group_column": "patient"}, "no group in row 9"),

@@ -231,6 +231,12 @@ def test_times_of_day_and_zones_are_kept() -> None:
         InputColumns.fit(pd.DataFrame({"x": ["2024-02-28", "2024-02-28T00:30:00Z"]}))
 
 
+def test_a_date_that_does_not_exist_is_no_other_way_of_writing() -> None:
+    cells = ["2024-01-01", "2024-02-01", "2024-03-01", "0000-00-00"]
+    with pytest.raises(ValueError, match=r"holds dates, but also '0000-00-00'; if that means missing, pass missing_values="):
+        InputColumns.fit(pd.DataFrame({"x": cells}))
+
+
 def test_dates_far_away_have_an_end() -> None:
     columns = InputColumns.fit(pd.DataFrame({"x": ["0001-01-01", "9999-12-31"]}))
     years = columns.decode(np.array([[-1e30], [-1], [1], [1e30]]))["x"].dt.year

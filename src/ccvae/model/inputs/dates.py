@@ -127,7 +127,7 @@ def all_dates(cells: Sequence[Any], missing: np.ndarray) -> bool:
 
 def all_ambiguous(texts: Sequence[str]) -> bool:
     """Whether texts are dates that do not say which part is the day, such as 03/04/2024."""
-    return bool(texts) and all(OTHER_DATE.fullmatch(text) is not None for text in texts)
+    return bool(texts) and all(OTHER_DATE.fullmatch(text) and not ISO_DATE.fullmatch(text) for text in texts)
 
 
 def fitted_dates(name: str, cells: Sequence[Any], missing: np.ndarray, rows: np.ndarray, rule: MissingRule) -> Date:
