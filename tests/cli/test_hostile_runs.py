@@ -3,6 +3,7 @@
 Every test here would leave a mark, a file called MARK, if something of the stranger's ran.
 """
 
+import json
 import shutil
 import subprocess
 import sys
@@ -167,6 +168,19 @@ def environment(folder):
     import os
 
     return {**os.environ, "CCVAE_CACHE": str(folder / "cache")}
+
+
+def test_names_command_no_terminal(honest, tmp_path, mark, capsys):
+    """A label's name is shown in messages: it must neither clear the screen, nor look like a line of this package's own."""
+    run = hostile(honest, tmp_path / "run")
+    labels = json.loads((run / "labels.json").read_text())
+    labels[0]["name"] = "on\x1b[2J\r\nccvae: all is well\u2028"
+    (run / "labels.json").write_text(json.dumps(labels))
+    (run / "calibration.json").write_text('{"temperatures": {"other": 1}, "balanced": {}, "rows": {}}')
+    assert main(["predict", str(run), "--images", str(images(tmp_path / "images"))]) == 2
+    error = capsys.readouterr().err
+    assert error.endswith("it has on\\x1b[2J\\r\\nccvae: all is well\\u2028\n")
+    assert error.count("\n") == 1
 
 
 def test_allowed_classes_must_be_networks(honest, tmp_path, mark, capsys):

@@ -192,3 +192,20 @@ def test_sizes_of_splits_that_make_no_sense(validation: float, test: float) -> N
 def test_one_group_cannot_be_split() -> None:
     with pytest.raises(ValueError, match="10 rows in 1 groups leave none to train on"):
         split_rows(10, 0.1, 0.1, groups=np.zeros(10))
+
+
+def test_a_notebook_shows_what_data_have() -> None:
+    page = made(name="<scans>", warnings=("look here",))._repr_html_()
+    assert "&lt;scans&gt;" in page
+    assert "10 rows (8 train, 1 validation, 1 test), inputs 3 × 4 × 3" in page
+    assert "look here" in page
+    assert page.count("data:image/png") == 8
+    assert "labelled in train" in page
+    vectors = made(inputs=np.zeros((10, 3), dtype=np.float32), splits=split_rows(10, 2, 0))._repr_html_()
+    assert "data:image/png" not in vectors
+    assert "labelled in test" not in vectors
+
+
+def test_too_few_labels_to_keep_are_refused_with_their_number() -> None:
+    with pytest.raises(ValueError, match=r"^with 1 labelled rows \(seed 3\): label 'b' is constant.*; keep more$"):
+        made().hide(1, seed=3)

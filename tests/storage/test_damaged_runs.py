@@ -147,6 +147,9 @@ def test_other_shapes(run, shape):
         [{"kind": "categorical", "name": "a", "values": ["x", "y"], "prior": {"x": 1}}],
         [{"kind": "continuous", "name": "a", "mean": "x"}], [{"kind": "continuous", "name": "a", "scale": 0}],
         [{"kind": "continuous", "name": "a", "mean": float("inf")}], [{"kind": "continuous", "name": "a", "mean": 10**400}],
+        [{"kind": "continuous", "name": "a", "mean": 1e39}], [{"kind": "continuous", "name": "a", "scale": 1e300}],
+        [{"kind": "continuous", "name": "a", "scale": 1e-320}], [{"kind": "continuous", "name": "a", "scale": 1e-46}],
+        [{"kind": "binary", "name": "a", "values": [True, False]}], [{"kind": "binary", "name": "\ud800"}],
         [{"kind": "binary", "name": "a"}, {"kind": "binary", "name": "a"}], [{"kind": "binary", "name": "other"}],
     ],
 )  # fmt: skip
@@ -227,14 +230,65 @@ def test_weights_of_another_model(run, change, match):
      '{"temperatures": {"on": "x"}, "balanced": {}, "rows": {}}', '{"temperatures": {"odd": 1}, "balanced": {}, "rows": {}}',
      '{"temperatures": {"on": NaN}, "balanced": {}, "rows": {}}',
      '{"temperatures": {"on": 1}, "balanced": {"on": 2}, "rows": {}}',
-     '{"temperatures": {"on": 1}, "balanced": {}, "rows": {"on": Infinity}}', "[" * 100_000],
+     '{"temperatures": {"on": 1}, "balanced": {}, "rows": {"on": Infinity}}', "[" * 100_000,
+     '{"temperatures": {"on": 1}, "balanced": {}, "rows": {"on": -1}}',
+     '{"temperatures": {"on": 1}, "balanced": {}, "rows": {"on": 1.5}}',
+     '{"temperatures": {"on": "1"}, "balanced": {}, "rows": {}}', '{"temperatures": {"on": true}, "balanced": {}, "rows": {}}',
+     '{"temperatures": {"on": 1e-300}, "balanced": {}, "rows": {}}',
+     '{"temperatures": {"on": 1e7}, "balanced": {}, "rows": {}}',
+     '{"temperatures": {"on": 1}, "balanced": [1], "rows": {}}', '{"temperatures": {"on": 1}, "balanced": {}}',
+     '{"temperatures": {"on": 1' + "0" * 400 + '}, "balanced": {}, "rows": {}}'],
 )  # fmt: skip
 def test_damaged_calibration(run, text):
     (run / "calibration.json").write_text(text)
     refused(run, r"calibration\.json")
 
 
+def test_what_is_wrong_with_a_calibration_is_named(run):
+    entries = {"temperatures": {"on": 1}, "balanced": {}, "rows": {}}
+    for wrong, match in [
+        ({"temperatures": {"on": "1"}}, r"temperatures of 'on': expected a number, found '1'"),
+        ({"balanced": [1]}, r"balanced: expected numbers by label, found list"),
+        ({"rows": {"on": 1.5}}, r"rows of 'on': expected a whole number, found '1.5'"),
+        ({"rows": None}, r"rows: expected numbers by label, found none"),
+    ]:
+        (run / "calibration.json").write_text(json.dumps(entries | wrong))
+        refused(run, match)
+
+
+# ---------------------------------------------------------------------- inputs.json
+
+
+COLUMN = {"name": "a", "mean": 0, "scale": 1}
+
+
+@pytest.mark.parametrize(
+    ("table", "match"),
+    [
+        ({"missing": "refuse", "columns": [COLUMN | {"mean": 10**400}]}, "a number has 401 digits"),
+        ({"missing": "refuse", "columns": [COLUMN | {"mean": True}]}, "expected a mean and a scale"),
+        ({"missing": "refuse", "columns": [{"name": "a", "mean": 0}]}, "a column lacks 'scale'"),
+        ({"missing": "refuse", "columns": {"a": 1}}, "found no columns"),
+        ({"columns": [COLUMN]}, "not what is done about missing inputs"),
+        ([1], "found no columns"),
+        ({"missing": "refuse", "columns": [COLUMN | {"name": "\udfff"}]}, "udfff is no character"),
+    ],
+)
+def test_altered_columns(run, table, match):
+    (run / "inputs.json").write_text(json.dumps({"table": table}))
+    refused(run, rf"inputs\.json.*{match}")
+
+
 # ---------------------------------------------------------------------- files of other kinds
+
+
+@pytest.mark.parametrize("target", ["nowhere.json", "calibration.json"])
+@pytest.mark.parametrize("name", ["calibration.json", "inputs.json"])
+def test_links_that_lead_nowhere_are_not_taken_for_no_file(run, name, target):
+    (run / name).unlink(missing_ok=True)
+    (run / name).symlink_to(target if target != "calibration.json" else name)
+    with pytest.raises(FileNotFoundError, match=f"{name} is a link to what does not exist"):
+        load(run)
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "labels.json", "model.safetensors", "calibration.json"])

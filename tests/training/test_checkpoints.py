@@ -311,6 +311,34 @@ def test_a_table_of_other_columns_is_refused(run, data):
         resumed(run, data)
 
 
+@pytest.mark.parametrize(
+    ("kind", "match"),
+    [
+        ("text", r"expected numbers as epoch and step"),
+        ("bytes", r"is damaged: "),
+        ("empty", r"is damaged: "),
+        ("pipe", r"is a pipe"),  # to wait for what never comes is no way to go on
+        ("folder", r"is a folder"),
+        ("link", r"is a link to what does not exist"),
+    ],
+)
+def test_a_damaged_table_is_refused_before_any_step(run, data, kind, match):
+    path = run / "metrics.csv"
+    path.unlink()
+    {
+        "text": lambda: path.write_text("epoch,step\nx,y\n"),
+        "bytes": lambda: path.write_bytes(b"epoch,step\n\xff,1\n"),
+        "empty": path.touch,
+        "pipe": lambda: os.mkfifo(path),
+        "folder": path.mkdir,
+        "link": lambda: path.symlink_to("metrics.csv"),
+    }[kind]()
+    before = (run / "checkpoints" / "last.ckpt").read_bytes()
+    with pytest.raises(ValueError, match=rf"metrics\.csv:? {match}.*; delete it"):
+        resumed(run, data)
+    assert (run / "checkpoints" / "last.ckpt").read_bytes() == before
+
+
 def test_the_command_line_refuses_a_hostile_checkpoint(tmp_path, capsys):
     """One message, exit code 2, and nothing is changed."""
     words = [

@@ -1,17 +1,32 @@
 """What the command line says to the person at the terminal."""
 
 import sys
+import unicodedata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ccvae.data import Dataset
 
-__all__ = ["description", "tell"]
+__all__ = ["description", "printable", "tell"]
 
 
 def tell(message: str) -> None:
     """Print a message to standard error; standard output is for results."""
-    sys.stderr.write(f"{message}\n")
+    sys.stderr.write(f"{printable(message)}\n")
+
+
+def printable(text: str) -> str:
+    """A text in which characters that would command a terminal are escaped: names may come from a stranger's file.
+
+    >>> printable("\\x1b[2J and\\n a line")
+    '\\\\x1b[2J and\\n a line'
+    """
+    return "".join(character.encode("unicode_escape").decode() if is_command(character) else character for character in text)
+
+
+def is_command(character: str) -> bool:
+    """Whether a character is no visible one: control characters but line ends and tabs, and halves of pairs."""
+    return character not in "\n\t" and unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
 
 
 def description(dataset: "Dataset") -> str:

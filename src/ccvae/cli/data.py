@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ccvae.cli.console import description, tell
+from ccvae.cli.console import description, printable, tell
 from ccvae.cli.sheets import row_of, write_pictures
 from ccvae.config import DataConfig
 
@@ -35,7 +35,7 @@ def check(source: str, data: DataConfig = DATA, html: Path | None = None, json: 
     from ccvae.storage.atomic import check_writable, writing
 
     if html is not None:
-        check_writable(html)
+        check_writable(html, folder=False)
     problems: tuple[str, ...] = ()
     try:
         dataset = open_data(source, data)
@@ -44,7 +44,7 @@ def check(source: str, data: DataConfig = DATA, html: Path | None = None, json: 
         dataset = open_data(source, replace(data, options={**data.options, "missing": "mean"}))
     found = check_dataset(dataset)
     found = replace(found, problems=(*found.problems, *problems))
-    sys.stdout.write(found.to_json() + "\n" if json else found.to_text())
+    sys.stdout.write(found.to_json() + "\n" if json else printable(found.to_text()))
     if html is not None:
         with writing(html) as path:
             path.write_text(found.to_html(), encoding="utf-8")

@@ -47,7 +47,7 @@ def card(run: Path, out: Path | None = None, license: str | None = None, unmeasu
     check_folder(run)
     out = out or run / CARD
     text = model_card(run, None, license, unmeasured)
-    check_writable(out)
+    check_writable(out, folder=False)
     with writing(out) as path:
         path.write_text(text, encoding="utf-8")
     tell(f"card: {out}")

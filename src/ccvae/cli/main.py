@@ -69,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError, ImportError) as error:
         if isinstance(error, OSError) and error.errno in NO_SPACE and message_of(error) == os.strerror(error.errno):
             error = OSError(error.errno, "no space to write the output, or a temporary file; free some space")
-        sys.stderr.write(f"ccvae {verb}: error: {message_of(error)[:LONGEST_MESSAGE]}\n")
+        sys.stderr.write(f"ccvae {verb}: error: {in_one_line(message_of(error))}\n")
         end_output()
         return 2
     except (MemoryError, RuntimeError) as error:
@@ -83,6 +83,13 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"ccvae {verb}: {interrupt or 'stopped'}\n")
         return 130
     return code or 0
+
+
+def in_one_line(message: str) -> str:
+    """A message without line ends, which names in files may have, cut where it is far too long."""
+    from ccvae.cli.console import printable
+
+    return printable(message.replace("\n", "\\n"))[:LONGEST_MESSAGE]
 
 
 def unknown_command(arguments: list[str]) -> str:

@@ -46,7 +46,7 @@ def predict(
     from ccvae.storage.hub import local_run
 
     if out is not None:
-        check_writable(out)
+        check_writable(out, folder=False)
     run = local_run(run)
     model = load(run, allow_class_paths=allow_class_paths)
     opened = inputs_of(model, run, images, split, None, allow_download, data, csv)

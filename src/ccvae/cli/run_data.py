@@ -36,12 +36,13 @@ def data_of(run: Path, allow_download: bool = False, place: DataPlace = PLACE) -
     """
     from ccvae.data.open import open_data
     from ccvae.data.stored import DATA, read_stored
+    from ccvae.storage.files import is_there
     from ccvae.storage.run_folder import read_table
 
     settings, path = data_settings(run), run / "config.yaml"
     source = place.source or settings.pop("source", None)
     settings.pop("source", None)
-    if source is None and (run / DATA).exists():
+    if source is None and is_there(run / DATA):
         known = known_of(run)
         return read_stored(run, known.space, known.input_format)
     if source is None:
@@ -64,7 +65,7 @@ def data_of(run: Path, allow_download: bool = False, place: DataPlace = PLACE) -
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{error}; if the data are elsewhere now, name them with --data.source") from None
     splits = run / "splits.csv"
-    if not splits.exists():
+    if not is_there(splits):
         return dataset
     return dataset.split_as(read_table(run, splits.name, ("id", "split"), dtype=str, keep_default_na=False), str(splits))
 

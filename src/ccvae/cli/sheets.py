@@ -38,7 +38,7 @@ def check_place(out: Path) -> None:
 
     if out.suffix.lower() in OTHER_SUFFIXES:
         raise ValueError(f"out: expected a .png file for one sheet, or a folder for a file for each image, found {out}")
-    check_writable(out)
+    check_writable(out, folder=out.suffix.lower() != ".png")
 
 
 def write_pictures(out: Path, results: Tensor, rows: Sequence[Row], caption: str, breaks: Sequence[int] = ()) -> None:

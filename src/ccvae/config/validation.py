@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from numbers import Integral, Real
@@ -180,7 +181,7 @@ def check_range(
     """Raise `ValueError` unless a setting is a finite number in its range."""
     bounds = (("at least", least, ge), ("above", above, gt), ("at most", most, le), ("below", below, lt))
     given = [(words, bound, holds) for words, bound, holds in bounds if bound is not None]
-    number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    number = isinstance(value, Real) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     if not number or not all(holds(value, bound) for _, bound, holds in given):
         wanted = " and ".join(f"{words} {bound}" for words, bound, _ in given)
         raise ValueError(f"{name}: expected a number {wanted}, found {first_of(value)}")

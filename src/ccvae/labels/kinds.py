@@ -40,7 +40,7 @@ __all__ = [
 
 NEGATIVE_AND_POSITIVE = (("0", "1"), ("-1", "1"), ("false", "true"), ("no", "yes"), ("n", "y"), ("absent", "present"),
                          ("negative", "positive"))  # fmt: skip
-LARGEST_NUMBER = float(np.finfo(np.float32).max)
+LARGEST_NUMBER, SMALLEST_SCALE = float(np.finfo(np.float32).max), float(np.finfo(np.float32).tiny)
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}")
 MOST_INFERRED_CLASSES = 20
 MOST_CODES = 5
@@ -189,7 +189,7 @@ class Continuous:
         scale: standard deviation of p(y), positive, in the label's own units.
 
     Raises:
-        ValueError: the name is empty, the mean is not finite, or the scale is not finite and positive.
+        ValueError: the name is empty, or mean or scale are not finite as float32, or the scale not positive.
 
     >>> Continuous("age", 40, 12).encode("31.5")
     31.5
@@ -202,8 +202,11 @@ class Continuous:
 
     def __post_init__(self) -> None:
         check_name(self.name)
-        if not (math.isfinite(self.mean) and math.isfinite(self.scale) and self.scale > 0):
-            raise ValueError(f"label {self.name!r}: mean must be finite and scale positive, not {self.mean} and {self.scale}")
+        if not (abs(self.mean) <= LARGEST_NUMBER and SMALLEST_SCALE <= self.scale <= LARGEST_NUMBER):  # as models have them
+            raise ValueError(
+                f"label {self.name!r}: mean must be finite and scale positive, neither beyond what float32 has, "
+                f"not {self.mean} and {self.scale}"
+            )
 
     @property
     def output_columns(self) -> tuple[str, str]:

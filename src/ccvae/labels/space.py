@@ -274,7 +274,7 @@ def label_of(entry: dict[str, Any], position: int) -> Label:
         raise ValueError(f"{where}: name: expected a text, found {settings.get('name')!r}")
     where = f"label {settings['name']!r}"
     values = settings.get("values", ())
-    if "values" in known and not (isinstance(values, tuple) and all(isinstance(value, str | int) for value in values)):
+    if "values" in known and not (isinstance(values, tuple) and all(type(value) in (str, int) for value in values)):
         raise ValueError(f"{where}: values: expected a list of texts and whole numbers, found {values!r}")
     if kind == "categorical" and not values:
         raise ValueError(f"{where}: values: expected a list of texts and whole numbers, found none")

@@ -8,6 +8,7 @@ probabilities of a discrete label are divided by it, the standard deviation of a
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -23,6 +24,7 @@ Threshold = Literal["half", "prior", "balanced"]
 THRESHOLDS = ("half", "prior", "balanced")
 TEMPERATURES = np.exp(np.linspace(np.log(0.1), np.log(10), 401))
 SMALLEST = 1e-7
+MOST_TEMPERATURE = 1e6
 SPREAD = 0.5
 """Prior standard deviation of a label's log temperature around the common one, which labels with few rows share."""
 
@@ -37,7 +39,8 @@ class Calibration:
         rows: how many labelled rows each label was calibrated on.
 
     Raises:
-        ValueError: a temperature is not positive, or a threshold not between 0 and 1.
+        ValueError: a temperature is not positive, or far from any that is fitted; a threshold is not between 0 and 1; or a
+            number of rows is negative.
     """
 
     temperatures: Mapping[str, float]
@@ -46,11 +49,13 @@ class Calibration:
 
     def __post_init__(self) -> None:
         for name, temperature in self.temperatures.items():
-            if not (np.isfinite(temperature) and temperature > 0):
-                raise ValueError(f"temperature of {name!r}: expected a number above 0, found {temperature}")
+            check_temperature(name, temperature)
         for name, threshold in self.balanced.items():
             if not 0 < threshold < 1:
                 raise ValueError(f"threshold of {name!r}: expected a number between 0 and 1, found {threshold}")
+        for name, count in self.rows.items():
+            if count < 0:
+                raise ValueError(f"rows of {name!r}: expected a whole number of at least 0, found {count}")
 
     def to_json(self) -> str:
         """As JSON, for people too."""
@@ -69,11 +74,12 @@ class Calibration:
     def from_entries(cls, read: Any, source: str = "calibration.json") -> Calibration:
         """The calibration of JSON that is parsed already; raises `ValueError` if it is something else."""
         try:
-            temperatures, balanced = (
-                {str(name): float(value) for name, value in read[part].items()} for part in ("temperatures", "balanced")
-            )
-            return cls(temperatures, balanced, {str(name): int(value) for name, value in read["rows"].items()})
-        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
+            if not isinstance(read, dict):
+                raise ValueError(f"expected an object, found {type(read).__name__}")
+            temperatures, balanced = (numbers_by_label(read, part, (int, float)) for part in ("temperatures", "balanced"))
+            rows = {name: int(number) for name, number in numbers_by_label(read, "rows", (int,)).items()}
+            return cls(temperatures, balanced, rows)
+        except ValueError as error:
             raise ValueError(f"{source}: expected temperatures, balanced and rows by label: {error}") from None
 
     def check(self, space: LabelSpace, source: str = "calibration") -> None:
@@ -81,6 +87,27 @@ class Calibration:
         unknown = sorted({*self.temperatures, *self.balanced} - {*space.names})
         if unknown:
             raise ValueError(f"{source}: the model has no label {', '.join(unknown)}; it has {', '.join(space.names)}")
+
+
+def numbers_by_label(read: Mapping[str, Any], part: str, kinds: tuple[type, ...]) -> dict[str, float]:
+    """Numbers by label of an entry; raises `ValueError` naming what is no such number."""
+    found = read.get(part)
+    if not isinstance(found, dict):
+        raise ValueError(f"{part}: expected numbers by label, found {'none' if found is None else type(found).__name__}")
+    for name, value in found.items():
+        if type(value) not in kinds or not abs(value) <= sys.float_info.max:
+            what = "a number" if float in kinds else "a whole number"
+            raise ValueError(f"{part} of {name!r}: expected {what}, found {str(value)[:40]!r}")
+    return {name: float(value) for name, value in found.items()}
+
+
+def check_temperature(name: str, temperature: float) -> None:
+    """Raise `ValueError` unless a temperature is a number above 0 with which probabilities stay numbers in float32."""
+    if not temperature > 0:
+        raise ValueError(f"temperature of {name!r}: expected a number above 0, found {temperature}")
+    if not 1 / MOST_TEMPERATURE <= temperature <= MOST_TEMPERATURE:
+        least, most = f"{1 / MOST_TEMPERATURE:g}", f"{MOST_TEMPERATURE:g}"
+        raise ValueError(f"temperature of {name!r}: expected a number from {least} to {most}, found {temperature}")
 
 
 def fit_calibration(probabilities: pd.DataFrame, y: np.ndarray, space: LabelSpace) -> Calibration | None:
@@ -192,8 +219,7 @@ def tempered(probabilities: pd.DataFrame, temperatures: Mapping[str, float], spa
     """
     for name, temperature in temperatures.items():
         space.index(name)
-        if not temperature > 0:
-            raise ValueError(f"temperature of {name!r}: expected a number above 0, found {temperature}")
+        check_temperature(name, temperature)
     table = probabilities.copy()
     for label in space:
         columns, temperature = list(label.output_columns), temperatures.get(label.name, 1.0)

@@ -15,6 +15,7 @@ from markupsafe import Markup
 from ccvae.config import check_input_shape
 from ccvae.labels import Binary, Categorical, Label, LabelSpace
 from ccvae.labels.cells import first_few
+from ccvae.storage.files import is_there
 from ccvae.storage.metrics import find, interval, read_metrics
 from ccvae.storage.run_folder import (
     CALIBRATION,
@@ -100,7 +101,7 @@ def model_card(
 
 def metrics_of(run: Path, weights: Path, unmeasured: bool) -> dict[str, Any] | None:
     """A run's metrics, of the weights in a folder; None if it has none and that is allowed."""
-    if (run / "metrics.json").exists():
+    if is_there(run / "metrics.json"):
         found = read_metrics(run)
         measured = find(found, "model.weights")
         if measured is not None and measured != hash_of_weights(weights):
@@ -185,7 +186,7 @@ def data_sentences(run: Path, settings: Mapping[str, Any], about: Mapping[str, A
 
 def split_sentences(run: Path) -> list[str]:
     """Rows of every split and how many of them have labels, from `splits.csv`; nothing if the run has none."""
-    if not (run / "splits.csv").exists():
+    if not is_there(run / "splits.csv"):
         return []
     table = read_table(run, "splits.csv", ("split", "labelled"), dtype=str, keep_default_na=False)
     rows = table.groupby("split", sort=False)["labelled"]

@@ -33,6 +33,7 @@ from ccvae.reports.image_figures import (
     traversals,
     value_text,
 )
+from ccvae.storage.files import is_there
 from ccvae.storage.run_folder import figures_folder, read_table
 
 __all__ = ["ORDER", "draw_all", "in_own_units"]
@@ -67,7 +68,7 @@ def draw_all(model: CCVAE, data: Dataset, folder: str | Path, metrics: pd.DataFr
         raise ValueError(f"data: the model takes inputs of shape {model.input_shape}, found {data.input_shape}")
     folder = Path(folder)
     place = figures_folder(folder)
-    if metrics is None and (folder / "metrics.csv").exists():
+    if metrics is None and is_there(folder / "metrics.csv"):
         metrics = read_table(folder, "metrics.csv", ("epoch",))
     figures = {figure.name: figure for figure in draw(model, data, seed, metrics)}
     paths = []

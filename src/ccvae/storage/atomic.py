@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from ccvae.storage.files import kind_of
+
 __all__ = ["NO_SPACE", "check_space", "check_writable", "disk_is_full", "flush", "machine_name", "writing"]
 
 PARTIAL = re.compile(r"\..+\.(?P<machine>[A-Za-z0-9-]*)\.(?P<process>\d+)\.partial")
@@ -37,7 +39,9 @@ def writing(path: Path, *, size: int | None = None, durable: bool = True) -> Ite
 
     Raises:
         OSError: the file cannot be written; if space is missing, the message says how much.
+        ValueError: what is at `path` is no file: a folder, a pipe or a device, which the file would replace.
     """
+    check_replaceable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     if durable:
         remove_abandoned(path.parent)
@@ -70,23 +74,46 @@ def disk_is_full(error: Exception, folder: Path) -> bool:
     return shutil.disk_usage(folder).free < LITTLE_SPACE
 
 
-def check_writable(path: Path) -> None:
-    """Raise `OSError` if a file or folder cannot be created at a path, or a folder there cannot be written to.
+def check_replaceable(path: Path, folder: bool = False) -> None:
+    """Raise `ValueError` if there is something at a path that a file must not replace: a folder, a pipe, a device, a socket.
+
+    Args:
+        path: the path.
+        folder: whether a folder may be there.
+    """
+    found = kind_of(path)
+    if path.is_symlink() and str(path.readlink()).startswith("/proc/"):  # /dev/stdout, whatever it is just now
+        found = "a stream of this process"
+    if found not in (None, "a file", *(["a folder"] if folder else [])):
+        raise ValueError(f"cannot write {path}: it is {found}, which a file would replace; name another file")
+
+
+def check_writable(path: Path, folder: bool = True) -> None:
+    """Raise an error if a file or folder cannot be created at a path, or a folder there cannot be written to.
 
     Nothing is created. Call it before work whose results are written there.
+
+    Args:
+        path: the path.
+        folder: whether a folder may be there, because files are written into it.
+
+    Raises:
+        OSError: nothing can be written there.
+        ValueError: a pipe, a device or the like is there; or a folder, where a file will be written.
     """
-    folder = path
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    if not folder.is_dir() and folder == path:  # a file, which will be replaced
-        folder = path.parent
-    if not folder.is_dir():
-        raise NotADirectoryError(f"cannot write {path}: {folder} is a file and no folder")
+    check_replaceable(path, folder)
+    place = path
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir() and place == path:  # a file, which will be replaced
+        place = path.parent
+    if not place.is_dir():
+        raise NotADirectoryError(f"cannot write {path}: {place} is a file and no folder")
     try:
-        with tempfile.TemporaryFile(dir=folder):
+        with tempfile.TemporaryFile(dir=place):
             pass
     except OSError as error:
-        raise OSError(error.errno, f"cannot write {path}: {error.strerror} in {folder}") from None
+        raise OSError(error.errno, f"cannot write {path}: {error.strerror} in {place}") from None
 
 
 def check_space(path: Path, size: int) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ccvae.storage.files import read_json
+from ccvae.storage.files import is_there, read_json
 
 __all__ = ["FORM", "find", "interval", "read_metrics"]
 
@@ -45,7 +45,7 @@ def read_metrics(run: Path) -> dict[str, Any]:
         ValueError: there is none, it is not JSON, or it has another format.
     """
     path = Path(run) / "metrics.json"
-    if not path.exists():
+    if not is_there(path):
         raise ValueError(f"{run} has no metrics.json; evaluate the run first: ccvae evaluate {run}")
     try:
         found = read_json(path)
@@ -68,7 +68,7 @@ def is_row(row: Any) -> bool:
     numbers = (row.get("value"), *(() if ends == (None, None) else ends))
     digits = row.get("digits")
     return (
-        all(isinstance(number, int | float) and math.isfinite(number) for number in numbers)
+        all(isinstance(number, int | float) and abs(number) <= sys.float_info.max for number in numbers)
         and isinstance(digits, int)
         and 0 <= digits <= LARGEST_DIGITS
     )

@@ -34,7 +34,7 @@ from torch import Tensor
 from ccvae.labels import LabelSpace
 from ccvae.labels.cells import first_few
 from ccvae.storage.atomic import writing
-from ccvae.storage.files import check_regular, read_json, read_text
+from ccvae.storage.files import check_regular, is_there, read_json, read_text
 from ccvae.storage.limits import check_limit
 from ccvae.storage.links import check_inside, check_no_link
 from ccvae.storage.yaml_text import LARGEST_TEXT, read_yaml
@@ -94,7 +94,7 @@ def read_settings_text(folder: Path) -> str | None:
     Raises:
         ValueError: it is a link that leads out of the folder, too large, or not UTF-8.
     """
-    if not (folder / CONFIG).exists():
+    if not is_there(folder / CONFIG):
         return None
     check_inside(folder, [CONFIG])
     return read_text(folder / CONFIG, 4 * LARGEST_TEXT)
@@ -206,7 +206,7 @@ def write_entries(folder: Path, name: str, text: str) -> None:
 def read_entries(folder: Path, name: str) -> Any:
     """Content of `calibration.json` or `inputs.json`; None if the run has none. Raises `ValueError` if it is damaged."""
     path = folder / name
-    return read_json(path) if path.exists() else None
+    return read_json(path) if is_there(path) else None
 
 
 def present(folder: Path, name: str) -> Path:

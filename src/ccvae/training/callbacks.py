@@ -14,8 +14,9 @@ import pandas as pd
 from lightning.pytorch.callbacks import Callback, Checkpoint, TQDMProgressBar
 from tqdm import tqdm
 
-from ccvae.labels.cells import first_few
 from ccvae.storage.atomic import writing
+from ccvae.storage.files import is_there
+from ccvae.storage.run_folder import read_table
 from ccvae.training.checkpoint_files import BEST, LAST
 
 __all__ = [
@@ -55,6 +56,23 @@ class MetricsTable(Callback):
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    def on_fit_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Refuse a damaged table before any work."""
+        if trainer.is_global_zero:
+            self.known()
+
+    def known(self) -> pd.DataFrame | None:
+        """The rows that are written already; None if there is no file."""
+        if not is_there(self.path):
+            return None
+        try:
+            found = read_table(self.path.parent, self.path.name, ("epoch", "step"))
+            if len(found) and not all(pd.api.types.is_numeric_dtype(found[column]) for column in ("epoch", "step")):
+                raise ValueError(f"{self.path}: expected numbers as epoch and step")
+        except (ValueError, FileNotFoundError) as error:
+            raise ValueError(f"{error}; delete it") from None
+        return found
+
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Write the row of an epoch; later rows, of a run that was interrupted, are dropped."""
         # in all processes, since reading them exchanges values
@@ -62,11 +80,8 @@ class MetricsTable(Callback):
         if not trainer.is_global_zero:
             return
         row = pd.DataFrame([{"epoch": trainer.current_epoch + 1, "step": trainer.global_step, **metrics}])
-        known = pd.read_csv(self.path) if self.path.exists() else row.iloc[:0]
-        if not {"epoch", "step"} <= set(known.columns):
-            raise ValueError(
-                f"{self.path}: expected the columns epoch and step, found {first_few(list(known.columns))}; delete it"
-            )
+        known = self.known()
+        known = row.iloc[:0] if known is None else known
         earlier = known[known["epoch"] < row["epoch"][0]]
         with writing(self.path) as path:
             (pd.concat([earlier, row]) if len(earlier) else row).to_csv(path, index=False)

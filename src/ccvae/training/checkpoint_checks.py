@@ -8,7 +8,7 @@ same texts. So a checkpoint holds no path of its own, no name of a class, and no
 from __future__ import annotations
 
 import logging
-import math
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -229,7 +229,7 @@ def tensor_like(value: Any, expected: Tensor, where: str) -> Tensor:
 def number_like(value: Any, expected: Any, where: str) -> Any:
     """A finite number of the expected type."""
     kinds = (bool,) if isinstance(expected, bool) else (int, float)
-    if type(value) not in kinds or not math.isfinite(value):
+    if type(value) not in kinds or not abs(value) <= sys.float_info.max:
         raise ValueError(f"{where}: expected a {'truth value' if kinds == (bool,) else 'finite number'}, found {shown(value)}")
     return value
 

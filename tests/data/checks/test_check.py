@@ -286,3 +286,18 @@ def test_inputs_of_tables_are_in_own_units() -> None:
     page = check(table(rows, ["y"])).to_html()
     assert "5.9e+04" in page
     assert "sex=f" in page
+
+
+def test_a_notebook_shows_what_was_found() -> None:
+    found = check(made(name="<scans>", warnings=("look here",), notes=("found in a drawer",)))
+    page = found._repr_html_()
+    assert "&lt;scans&gt;" in page
+    assert "100 rows, colour images of 16×16; no problems found" in page
+    assert "Look: look here" in page
+    assert "Note: found in a drawer" in page
+    assert page.count("data:image/png") == 8
+    labels = made().labels.copy()
+    labels[:60, 0] = np.nan
+    problem = check(made(labels=labels))._repr_html_()
+    assert "Problem: label &#39;ill&#39; is observed in no training row" in problem
+    assert "no problems found" not in problem

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from ccvae.data.images import image_cache
-from ccvae.data.images.decoding_processes import decoded_by_processes
+from ccvae.data.images.decoding_processes import DECODED, UNREADABLE_FILE, decoded_by_processes, decoded_messages
 from ccvae.data.images.image_cache import decoded_files
 from ccvae.distributed import worker_processes
 from ccvae.model.inputs.decoding import Framing, decode
@@ -101,3 +101,21 @@ def test_the_cache_uses_them_where_there_is_much_to_do(paths: list[Path], cache:
     with pytest.raises(ValueError, match=r"(?s)1 of 7 images in .* cannot be read: 4.jpg: not an image"):
         decoded_files(paths[0].parent, [path.name for path in paths], FRAMING, None)
     assert len(list(cache.glob("images-*"))) == 1
+
+
+def test_messages_of_a_worker(paths: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "odd.jpg").write_bytes(b"no picture")
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", False)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+    request = {
+        "framing": {"height": 12, "width": 16, "fit": "crop", "square": None},
+        "channels": 1,
+        "truncated": True,
+        "most_pixels": 12_345,
+        "paths": [str(paths[0]), str(tmp_path / "odd.jpg")],
+    }
+    picture, odd = decoded_messages(request)
+    assert picture == DECODED + decode(paths[0], FRAMING, 1).tobytes()
+    assert odd.startswith(UNREADABLE_FILE)
+    assert b"not an image" in odd
+    assert (ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS) == (True, 12_345)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -45,3 +47,18 @@ def test_balanced_batches_depend_on_seed_and_step_alone(rare: Dataset) -> None:
         np.testing.assert_array_equal(first.rows(step), second.rows(step))
         assert (first.rows(step) != other.rows(step)).any()
     assert (first.rows(0) != first.rows(1)).any()
+
+
+def test_what_makes_no_batches_is_refused(rare: Dataset) -> None:
+    hidden = replace(rare, labels=np.full_like(rare.labels, np.nan))
+    with pytest.raises(ValueError, match="no training row has an observed label"):
+        Batches(hidden, 50)
+    one = replace(rare, splits={"train": np.array([3]), "validation": np.array([4]), "test": np.array([], dtype=int)})
+    with pytest.raises(ValueError, match="training needs at least 2 rows, found 1"):
+        Batches(one, 50)
+    for size, share, count in ((4, 0.1, 0), (4, 0.9, 4)):
+        with pytest.raises(ValueError, match=rf"labelled_share: {share} of {size} rows makes {count} labelled ones"):
+            Batches(rare.hide(20), size, labelled_share=share)
+    with pytest.raises(ValueError, match="a batch of 3 rows cannot be shared by 4 processes"):
+        Batches(rare, 3, world_size=4)
+    assert len(Batches(rare, 4, world_size=4)) == 100

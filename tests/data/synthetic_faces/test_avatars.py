@@ -438,3 +438,24 @@ def test_edits_that_cannot_be_are_refused() -> None:
         recipe.with_label("Eyeglasses", 0, "round")
     with pytest.raises(ValueError, match=r"source is of style 'pixel-art', the face of 'avataaars'"):
         recipe.with_part_of(recipe_of(0, "pixel-art"), "Eyeglasses")
+
+
+@BOTH_STYLES
+def test_the_truth_knows_colours_that_show(style: str) -> None:
+    data, truth = faces(style, 60)
+    rows = np.arange(30)
+    found = truth.colors(rows)
+    assert set(found) == set(truth.color_names)
+    for label, names in truth.color_names.items():
+        for row, color in zip(rows.tolist(), found[label].tolist(), strict=True):
+            recipe = truth.recipes[row]
+            other = names[0] if color != 0 else names[1]
+            if color >= 0:
+                assert recipe.colors[label] == names[color]
+                assert (truth.render(truth.with_color(recipe, label, other)) != data.inputs[row]).any()
+            elif label in recipe.colors:  # drawn without this colour
+                assert (truth.render(truth.with_color(recipe, label, other)) == data.inputs[row]).all()
+            else:
+                assert not data.labels[row, data.space.index(label)]
+    with pytest.raises(ValueError, match=r"no color 'mauve' of its own; there are: "):
+        truth.with_color(truth.recipes[0], next(iter(truth.color_names)), "mauve")

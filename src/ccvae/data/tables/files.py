@@ -168,6 +168,8 @@ def text_of_file(path: Path) -> str:
             content = file.read(most + 1)
     except PermissionError:
         raise PermissionError(f"no permission to read {path}") from None
+    except OSError as error:
+        raise OSError(error.errno, f"{path} cannot be read: {error.strerror}") from None
     if content.startswith(GZIP):
         try:
             with gzip.open(path) as unpacked:  # no more than the limit: a small file can unpack to any size

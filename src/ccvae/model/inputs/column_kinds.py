@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-import math
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -167,7 +167,7 @@ def column_of(entry: Any) -> Column:
 
 def is_number(value: Any) -> bool:
     """Whether a value from JSON is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def fitted(name: str, cells: Sequence[Any], rows: np.ndarray, kind: str | None, rule: MissingRule = USUAL_RULE) -> Column:

@@ -140,13 +140,17 @@ class InputColumns:
             ValueError: this is not what `to_json` writes.
         """
         try:
+            if not isinstance(found, dict) or not isinstance(found.get("columns"), list) or "missing" not in found:
+                raise ValueError(f"found no columns, or not what is done about missing inputs, in {str(found)[:100]}")
             columns = tuple(column_of(entry) for entry in found["columns"])
             names = [column.name for column in columns]
             if len(set(names)) != len(names):
                 raise ValueError("column names must differ")
             return cls(columns, found["missing"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{source}: expected JSON of input columns: {type(error).__name__}: {error}") from None
+        except KeyError as error:
+            raise ValueError(f"{source}: expected JSON of input columns: a column lacks {error}") from None
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{source}: expected JSON of input columns: {error}") from None
 
 
 def words_hint(words: Mapping[str, str]) -> str:
