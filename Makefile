@@ -19,7 +19,7 @@ PYTEST ?= -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo test check smoke docs package format constraints sbom licenses audit clean
+.PHONY: help install demo test coverage check smoke docs package format constraints sbom licenses audit clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -43,6 +43,9 @@ runs/demo/report.html: | $(INSTALLED)
 
 test: check smoke ## everything that CI checks
 	OMP_NUM_THREADS=1 $(BIN)/pytest $(PYTEST)
+
+coverage: $(INSTALLED) ## lines and branches that tests reach in the model's core and the data readers, 95 % at least (minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/coverage_table.py
 
 check: $(INSTALLED) ## layout, style and types of the code
 	$(BIN)/ruff format --check .
