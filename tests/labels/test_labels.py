@@ -424,3 +424,11 @@ def test_dates_as_labels_are_told_what_to_do() -> None:
 
 def test_bytes_are_texts() -> None:
     assert LabelSpace.infer(pd.DataFrame({"x": [b"cat", b"dog", "cat"]}))["x"].values == ("cat", "dog")  # type: ignore[union-attr]
+
+
+def test_a_notebook_shows_kinds_values_and_priors():
+    space = LabelSpace((Binary("<on>", prior=0.25), Categorical("where", tuple("abcdefg")), Continuous("age", 40.5, 12)))
+    page = space._repr_html_()
+    assert "&lt;on&gt;" in page
+    for shown in ("binary", "0; 1", "0.75; 0.25", "a; b; c; d; e; and 2 more", "continuous", "mean 40.5, scale 12"):
+        assert f"<td>{shown}</td>" in page

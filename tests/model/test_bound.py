@@ -236,3 +236,16 @@ def test_estimators_are_objectives_by_name(name):
     assert torch.equal(called.total, bound(model, x, y, name, generator()).total)
     assert torch.equal(called.terms()["total"], called.total)
     assert TrainConfig(estimator=name).estimator == name
+
+
+@pytest.mark.parametrize("estimator", ["exact", "paper"])
+def test_the_bound_says_which_posterior_it_is_of(estimator):
+    model = tiny_model(("binary", "continuous"), 2, seed=3)
+    x = torch.linspace(-1, 1, 4)[:, None]
+    found = bound(model, x, missing_patterns(model)[:4], estimator)
+    first, posterior = model.passes(x)
+    assert found.posterior is not None
+    assert found.first_pass is not None
+    assert torch.equal(found.posterior.loc, posterior.loc)
+    assert torch.equal(found.posterior.scale, posterior.scale)
+    assert torch.equal(found.first_pass.loc, first.loc)

@@ -1,5 +1,6 @@
 """Run folders: saved whole, loaded without pickle, checked against new data."""
 
+import hashlib
 import json
 import pickle
 
@@ -12,7 +13,21 @@ from ccvae.labels import Binary, Categorical, LabelSpace
 from ccvae.model.ccvae import CCVAE, load
 from ccvae.model.saving import save
 from ccvae.storage.atomic import writing
-from ccvae.storage.run_folder import read_settings
+from ccvae.storage.run_folder import (
+    check_free,
+    check_resumable,
+    figures_folder,
+    hash_of_weights,
+    read_entries,
+    read_labels,
+    read_settings,
+    read_settings_text,
+    read_table,
+    read_weights,
+    write_entries,
+    write_settings,
+    write_weights,
+)
 
 SPACE = LabelSpace((Binary("a", prior=0.25), Categorical("b", ("x", "y", "z"), (0.5, 0.25, 0.25))))
 
@@ -130,3 +145,92 @@ def test_labels_of_other_data_are_refused(model, labels, message):
     model.space.check_matches(LabelSpace((Binary("a", prior=0.9), SPACE.labels[1])))
     with pytest.raises(ValueError, match=message):
         model.space.check_matches(LabelSpace(labels))
+
+
+def test_the_text_of_settings_is_shown_as_it_is(tmp_path):
+    assert read_settings_text(tmp_path) is None
+    (tmp_path / "config.yaml").write_text("a: 1 # ü\n", encoding="utf-8")
+    assert read_settings_text(tmp_path) == "a: 1 # ü\n"
+    (tmp_path / "config.yaml").unlink()
+    (tmp_path / "config.yaml").symlink_to("nowhere")
+    with pytest.raises(FileNotFoundError, match=r"config\.yaml is a link to what does not exist"):
+        read_settings_text(tmp_path)
+
+
+def test_tables_of_a_run_have_their_columns(tmp_path):
+    (tmp_path / "splits.csv").write_text("id,split,more\n007,train,x\n")
+    table = read_table(tmp_path, "splits.csv", ("split", "id"), dtype=str)
+    assert table.loc[0].tolist() == ["007", "train", "x"]
+    with pytest.raises(ValueError, match=r"splits\.csv: expected the columns id and labelled, found id; split; more"):
+        read_table(tmp_path, "splits.csv", ("id", "labelled"))
+    (tmp_path / "splits.csv").write_text('id,split\n"1,train\n')
+    with pytest.raises(ValueError, match=r"splits\.csv is damaged: "):
+        read_table(tmp_path, "splits.csv", ("id", "split"))
+    with pytest.raises(FileNotFoundError, match=r"there is no file .*metrics\.csv"):
+        read_table(tmp_path, "metrics.csv", ())
+
+
+def test_figures_are_not_written_through_a_link(tmp_path):
+    assert figures_folder(tmp_path) == tmp_path / "figures"
+    (tmp_path / "figures").symlink_to(tmp_path)
+    with pytest.raises(ValueError, match="figures is a link to"):
+        figures_folder(tmp_path)
+
+
+def test_the_hash_is_that_of_the_weights_file(tmp_path):
+    write_weights(tmp_path, {"a": torch.arange(3.0)})
+    assert hash_of_weights(tmp_path) == hashlib.sha256((tmp_path / "model.safetensors").read_bytes()).hexdigest()
+    with pytest.raises(ValueError, match="is no run folder"):
+        hash_of_weights(tmp_path / "nowhere")
+
+
+def test_weights_of_an_interrupted_training_say_so(tmp_path, caplog):
+    write_weights(tmp_path, {"a": torch.ones(2, 3).T}, partial="8 of 120 steps")
+    assert torch.equal(read_weights(tmp_path)["a"], torch.ones(3, 2))
+    assert "these weights are of an interrupted training ('8 of 120 steps')" in caplog.text
+    caplog.clear()
+    write_weights(tmp_path, {"a": torch.ones(1)})
+    read_weights(tmp_path)
+    assert not caplog.text
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"has no model\.safetensors; training did not finish"):
+        read_weights(tmp_path)
+    (tmp_path / "config.yaml").write_text("{}")
+    with pytest.raises(ValueError, match=r"its training has not finished; continue it with ccvae train … --resume"):
+        read_weights(tmp_path)
+
+
+def test_entries_are_written_and_read(tmp_path):
+    assert read_entries(tmp_path, "calibration.json") is None
+    write_entries(tmp_path, "calibration.json", '{"a": [1, "\\u00fc"]}')
+    assert read_entries(tmp_path, "calibration.json") == {"a": [1, "ü"]}
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "metrics.csv"])
+def test_a_folder_with_a_run_is_not_free(tmp_path, name):
+    check_free(tmp_path)
+    (tmp_path / name).mkdir() if name == "checkpoints" else (tmp_path / name).touch()
+    with pytest.raises(ValueError, match="already contains a run; choose another folder, delete it, or continue with resume"):
+        check_free(tmp_path)
+
+
+def test_a_training_resumes_with_the_same_settings_only(tmp_path):
+    settings = {"model": {"width": 4, "latent_dim": 0}, "training": {"epochs": 3, "seed": 1, "devices": "auto"}}
+    write_settings(tmp_path, {"model": {"width": 4, "latent_dim": 20}, "training": settings["training"]})
+    check_resumable(tmp_path, settings)
+    check_resumable(tmp_path, {"training": {"epochs": 5, "devices": 2}})  # longer, and elsewhere
+    with pytest.raises(ValueError, match=r"with other settings: training\.epochs \(was 3, now 2\); use the same settings"):
+        check_resumable(tmp_path, {"training": {"epochs": 2}})
+    with pytest.raises(ValueError, match=r"model\.width \(was 4, now 5\); training\.seed \(was 1, now 2\);"):
+        check_resumable(tmp_path, {"model": {"width": 5}, "training": {"seed": 2}})
+    with pytest.raises(ValueError, match=r"model\.colour \(was None, now 1\)"):
+        check_resumable(tmp_path, {"model": {"colour": 1}})
+
+
+def test_labels_that_are_damaged_name_the_file_once(tmp_path):
+    (tmp_path / "labels.json").write_text("[")
+    with pytest.raises(ValueError, match=r"^[^:]*labels\.json is not valid JSON: [^/]*$"):
+        read_labels(tmp_path)
+    (tmp_path / "labels.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"labels\.json: a label space needs at least one label$"):
+        read_labels(tmp_path)
