@@ -227,9 +227,9 @@ def check_texts(
             f"holds dates that may be read in several ways ({some}); write them as 2024-05-17, or pass a table in which "
             f"pandas.to_datetime has read them"
         )
-    dates = [text for text in set(texts) if is_date(text, {})]
-    others = sorted(set(texts) - set(dates))
-    few = sum(text in others for text in texts)
+    dates = {text for text in set(texts) if is_date(text, {})}
+    others = sorted(set(texts) - dates)
+    few = sum(text not in dates for text in texts)
     if kind is None and dates and len(texts) == present and few < present / 2:
         what, odd = "dates", others
     elif texts and (kind == "number" or len(texts) < present / 2):
