@@ -26,12 +26,13 @@ from ccvae.storage.metrics import find
 from ccvae.training.fit import fit
 
 RESULTS = Path(__file__).parent / "results" / "capture.md"
-SMALL_BATCHES = {"batch_size": 50, "learning_rate": 0.007, "kl_warmup": 0.4}
+FIRST_DEFAULTS = {"batch_size": 200, "learning_rate": 0.01, "kl_warmup": 0.0, "redrawn_share": 0.0}
 ARMS = {
-    "conv": ({"network": "conv", "block_dim": 4}, {}),
-    "conv, small batches": ({"network": "conv", "block_dim": 8}, SMALL_BATCHES),
-    "attentive, style from the input": ({"network": "attentive", "block_dim": 8, "neutral_style": False}, SMALL_BATCHES),
-    "attentive": ({"network": "attentive", "block_dim": 8}, SMALL_BATCHES),
+    "conv as first shipped": ({"network": "conv", "block_dim": 4}, FIRST_DEFAULTS),
+    "conv": ({"network": "conv", "block_dim": 8}, {}),
+    "attentive, style from the input": ({"neutral_style": False}, {}),
+    "attentive, nothing redrawn": ({}, {"redrawn_share": 0.0}),
+    "attentive": ({}, {}),
 }
 """Settings of model and training; else the defaults, without dropout."""
 COUNTS = EvaluationConfig(rows=2000, evidence_rows=2, evidence_samples=2, walk_rows=2, truth_rows=2, conditions=2, pictures=200)
