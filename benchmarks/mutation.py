@@ -312,7 +312,8 @@ def report(known: dict[str, dict[str, Any]], arguments: argparse.Namespace, note
             f"`python benchmarks/mutation.py --sample {arguments.sample} --seconds {arguments.seconds:g}`, then with `--again` "
             "after tests were added: single changes of the code, and how many of them the tests notice.",
             "",
-            f"**{sums[2] / max(sums[1], 1):.1%}** of {sums[1]} mutants, drawn from {sums[0]}, were killed.",
+            f"**{sums[2] / max(sums[1], 1):.1%}** of {sums[1]} mutants, drawn from {sums[0]}, were killed. Modules that are "
+            "not in the table were not tried.",
             "",
             "| module | mutants | tried | killed | score |",
             "|---|---:|---:|---:|---:|",

@@ -1,9 +1,12 @@
 """Where blocks lie in the latent vector, and which labels are computed together."""
 
 import pytest
+import torch
+from torch.distributions import Normal, kl_divergence
 
 from ccvae.config import ModelConfig
 from ccvae.labels import Binary, Categorical, Continuous, LabelSpace
+from ccvae.model.label_blocks.base import DiscreteBlocks
 from ccvae.model.label_blocks.binary import BinaryBlocks
 from ccvae.model.label_blocks.categorical_lattice import LatticeBlocks
 from ccvae.model.label_blocks.categorical_sampled import SampledBlocks
@@ -58,3 +61,17 @@ def test_what_labels_determine_is_no_weight(size):
     for block in build_blocks(SPACE, block_slices(SPACE, ModelConfig(block_dim=size, latent_dim=0))):
         assert set(block.state_dict()) == {name for name, _ in block.named_parameters()}
         assert {name for name, _ in block.named_buffers()} >= {"columns", "latents"}
+
+
+def test_divergence_from_a_value_is_that_of_torch():
+    torch.manual_seed(0)
+    for block in build_blocks(SPACE, block_slices(SPACE, ModelConfig(block_dim=2, latent_dim=0))):
+        if not isinstance(block, DiscreteBlocks):
+            continue
+        assert torch.allclose(block.prior_scale, torch.ones(()), atol=0.01), "priors start with scale 1"
+        with torch.no_grad():
+            block.prior_raw_scale.normal_()
+        mu, sigma = torch.randn(3, *block.latents.shape), torch.rand(3, *block.latents.shape) + 0.1
+        prior = block.conditional_prior(torch.ones(len(block.columns)))
+        expected = kl_divergence(Normal(mu, sigma), prior).sum(-1)
+        torch.testing.assert_close(block.divergence(mu, sigma, 1), expected, rtol=1e-4, atol=1e-4)
