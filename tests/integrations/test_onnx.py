@@ -1,13 +1,13 @@
 import json
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
 from torch import nn
 
 import ccvae
-import onnx
 from ccvae.cli.main import main
 from ccvae.integrations.onnx import GRAPHS, export_onnx
 from ccvae.model.calibration import Calibration
@@ -129,6 +129,8 @@ def test_networks_that_cannot_be_exported(tmp_path):
 def test_unknown_graphs_are_refused(model, tmp_path):
     with pytest.raises(ValueError, match="expected some of encoder, decoder"):
         export_onnx(model, tmp_path, ["encodder"])
+    with pytest.raises(ValueError, match="found encodder"):
+        export_onnx(model, tmp_path, "encodder")
 
 
 def test_command_line(model, tmp_path, capsys):

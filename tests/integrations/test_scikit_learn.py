@@ -13,7 +13,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
+from ccvae.data.loaders.batches import Batches
 from ccvae.integrations import CCVAEClassifier, CCVAETransformer
+from ccvae.integrations.features import scales
 
 STEPS = 60
 
@@ -132,9 +134,106 @@ def test_iris_in_own_units():
         (np.zeros((20, 2)), np.full(20, -1), "at least two classes"),
         (np.zeros((20, 2)), np.linspace(0, 1, 20), "continuous"),
         (np.zeros((20, 2)), np.zeros((20, 2, 2)), "expected shape"),
-        (np.zeros((20, 2, 2)), np.arange(20) % 2, "dim 3"),
+        (np.zeros((20, 2, 2)), np.arange(20) % 2, "dim 3, while .* takes tables .* For images there are"),
+        (pd.DataFrame({"a": range(20), "color": ["red"] * 20}), np.arange(20) % 2, "these columns hold texts or dates: color"),
+        (pd.DataFrame({"day": pd.date_range("2020", periods=20), "a": 1}), np.arange(20) % 2, "dates: day. Encode them first"),
+        (np.array([["1", "red"]] * 20, dtype=object), np.arange(20) % 2, "'red'. Encode them first"),
+        (np.zeros((20, 2)), None, "mark rows without a label by -1 or NaN"),
+        (np.zeros((20, 2)), np.array([0, "?"] * 10, dtype=object), "found '\\?' and 0; .* say with unlabelled='\\?'"),
     ],
 )
 def test_wrong_data_are_refused(X, y, message):
     with pytest.raises(ValueError, match=message):
         CCVAEClassifier().fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"steps": 0}, "steps: expected"), ({"steps": 2.5}, "steps: expected"), ({"batch_size": 0}, "batch_size: expected")],
+)
+def test_wrong_settings_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        CCVAEClassifier(**settings).fit(np.eye(20), np.arange(20) % 2)
+
+
+def test_images_are_not_rows_of_a_table(classifier):
+    with pytest.raises(ValueError, match=r"dim 4, while .* takes tables .* For images there are"):
+        classifier.predict(np.zeros((4, 3, 16, 16), np.uint8))
+    with pytest.raises(ValueError, match="X has 768 features, but CCVAEClassifier is expecting 5"):
+        classifier.predict(np.zeros((4, 768)))
+
+
+@pytest.mark.parametrize("dtype", ["Int64", "boolean", "string", "category"])
+def test_nullable_columns_of_pandas(blobs, dtype):
+    X, y, _ = blobs
+    cells = {"Int64": [3, 4], "boolean": [False, True], "string": ["no", "yes"], "category": ["no", "yes"]}[dtype]
+    labels = pd.Series([None if row % 3 else cells[int(y[row] == 0)] for row in range(len(y))], dtype=dtype)
+    fitted = CCVAEClassifier(steps=STEPS, random_state=0).fit(X, labels)
+    assert fitted.classes_.tolist() == cells
+    assert fitted.score(X, labels) > 0.9
+    assert fitted.score(X, np.array(cells)[(y == 0).astype(int)]) > 0.9
+
+
+def test_only_labelled_rows_are_scored(blobs, classifier):
+    X, y, partly = blobs
+    labelled = partly != -1
+    assert classifier.score(X, partly) == classifier.score(X[labelled], y[labelled])
+    wrong = np.where(labelled, (y + 1) % 3, -1)
+    assert classifier.score(X, wrong) < 0.1
+    weights = np.where(y == classifier.predict(X), 1.0, 0.0)
+    assert classifier.score(X, partly, sample_weight=weights) == 1
+    with pytest.raises(ValueError, match="no row has a label"):
+        classifier.score(X, np.full(len(y), -1))
+    with pytest.raises(ValueError, match="expected 1 labels, as in fit, found 2"):
+        classifier.score(X, np.stack([y, partly], 1))
+
+
+def test_partly_labelled_rows_are_searched(blobs):
+    X, _, partly = blobs
+    search = GridSearchCV(CCVAEClassifier(random_state=0), {"steps": [STEPS]}, cv=2).fit(X, partly)
+    assert search.best_score_ > 0.9, "rows without a label do not count as wrong"
+
+
+def test_steps_are_those_of_training(blobs, monkeypatch):
+    X, y, partly = blobs
+    made = []
+    monkeypatch.setattr(
+        "ccvae.integrations.scikit_learn.fit", lambda model, data, config, progress: made.append((data, config)) or model
+    )
+    for labels in (y, partly):
+        CCVAEClassifier(steps=50, random_state=0).fit(X, labels)
+    for (data, config), fewest in zip(made, (240 // 64, 210 // 32), strict=True):
+        batches = len(Batches(data, config.batch_size, labelled_share=config.labelled_share))
+        assert batches == fewest
+        assert 50 <= config.epochs * batches < 50 + batches
+
+
+def test_latents_that_are_no_numbers_are_refused(blobs):
+    X, y, _ = blobs
+    transformer = CCVAETransformer(steps=1, random_state=0).fit(X, y)
+    with pytest.raises(ValueError, match="Z contains NaN"):
+        transformer.inverse_transform(np.full((2, transformer.model_.config.latent_dim), np.nan))
+
+
+def test_pixels_have_one_scale_and_other_features_their_own():
+    generator = np.random.default_rng(0)
+    pixels = generator.integers(0, 17, (200, 6)).astype(float)
+    pixels[:, 0] = pixels[:, 0] > 15  # a pixel that is rarely drawn
+    pixels[:, 1] = 0
+    deviations = pixels.std(axis=0)
+    assert np.allclose(scales(pixels, "auto"), np.sqrt(np.square(deviations[[0, 2, 3, 4, 5]]).mean()))
+    assert np.allclose(scales(pixels, "each"), np.where(deviations > 0, deviations, 1))
+    others = pixels * [1, 1, 1, 1, 1, 1000]
+    others[:, 5] += 1
+    assert np.allclose(scales(others, "auto"), scales(others, "each"))
+    assert len(set(scales(others, "common"))) == 1
+    assert scales(np.ones((5, 2)), "common").tolist() == [1, 1]
+    with pytest.raises(ValueError, match="scaling: expected one of auto, each, common, found 'both'"):
+        CCVAEClassifier(scaling="both").fit(pixels, np.arange(200) % 2)
+
+
+def test_the_model_inside_generates_and_edits(blobs, classifier):
+    model, rows = classifier.model_, blobs[0][:3] / classifier.scale_
+    assert model.generate(4, {"label": 2}, seed=0).isfinite().all()
+    assert model.intervene(rows, {"label": 1}).isfinite().all()
+    assert model.transfer(rows, rows[::-1].copy(), ["label"]).isfinite().all()

@@ -1,5 +1,7 @@
 """Interventions on a model trained on pictures of squares, where what should change is known."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -200,3 +202,13 @@ def test_images_already_so_are_left(model, images):
 def test_wrong_arguments_are_explained(model, images, call, message):
     with pytest.raises(ValueError, match=message):
         call(model, images)
+
+
+def test_double_precision_gives_the_same(model, images):
+    double = copy.deepcopy(model).double()
+    for made, again in (
+        (model.generate(4, {"bright": 1}, seed=2), double.generate(4, {"bright": 1}, seed=2)),
+        (model.intervene(images, {"bright": 1}, strength=None), double.intervene(images, {"bright": 1}, strength=None)),
+    ):
+        assert again.dtype == torch.float64
+        assert (made - again).abs().max() < 1e-4

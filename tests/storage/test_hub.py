@@ -274,6 +274,13 @@ def test_commands_that_write_into_the_run_need_a_folder(command, capsys):
     assert ".save('runs/squares')" in refused([command, "hf://anna/squares"], capsys)
 
 
+@pytest.mark.parametrize("name", ["anna/squares", "https://huggingface.co/anna/squares"])
+def test_names_of_the_hub_get_a_hint(name, capsys):
+    assert "or hf://anna/squares for a model on the Hugging Face Hub" in refused(["predict", name], capsys)
+    with pytest.raises(ValueError, match="or hf://anna/squares for a model on the Hugging Face Hub"):
+        ccvae.load(name)
+
+
 def test_folders_have_no_revisions(run):
     with pytest.raises(ValueError, match="is a folder"):
         ccvae.load(run, revision="v1")

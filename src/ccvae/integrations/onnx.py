@@ -195,13 +195,13 @@ GRAPHS: dict[str, type[Graph]] = {
 }
 
 
-def export_onnx(model: LatentModel, folder: str | Path, graphs: Sequence[str] = tuple(GRAPHS)) -> list[Path]:
+def export_onnx(model: LatentModel, folder: str | Path, graphs: str | Sequence[str] = tuple(GRAPHS)) -> list[Path]:
     """Write ONNX graphs of a model.
 
     Args:
         model: the model, on the CPU.
         folder: where the files go; made if it does not exist.
-        graphs: which of `GRAPHS`.
+        graphs: one or several of `GRAPHS`.
 
     Returns:
         The files' paths.
@@ -210,13 +210,13 @@ def export_onnx(model: LatentModel, folder: str | Path, graphs: Sequence[str] = 
         ValueError: an unknown graph, or networks that cannot be exported; nothing of that graph is written.
         ModuleNotFoundError: the extra `onnx` is not installed.
     """
+    graphs = [graphs] if isinstance(graphs, str) else graphs
     unknown = [name for name in graphs if name not in GRAPHS]
     if unknown:
         raise ValueError(f"graphs: expected some of {', '.join(GRAPHS)}, found {', '.join(unknown)}")
     try:
-        import onnxscript  # noqa: F401 — torch's exporter needs it
-
         import onnx
+        import onnxscript  # noqa: F401 — torch's exporter needs it
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f"ONNX export needs {error.name}; run: pip install 'ccvae[onnx]'") from None
     paths = []

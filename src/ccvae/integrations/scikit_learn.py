@@ -13,19 +13,23 @@ import pandas as pd
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.utils import Tags, check_random_state
-from sklearn.utils.multiclass import unique_labels
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from ccvae.config import ModelConfig, TrainConfig
+from ccvae.config.validation import check_whole
 from ccvae.data import arrays
+from ccvae.data.loaders.batches import Batches
+from ccvae.integrations.features import SCALINGS, columns_without_numbers, scales
+from ccvae.integrations.targets import class_numbers, columns_of, is_mark, unlabelled_cells
 from ccvae.labels import Binary, Categorical, LabelSpace
 from ccvae.model.ccvae import CCVAE
 from ccvae.training.fit import fit
 
 __all__ = ["CCVAEClassifier", "CCVAETransformer"]
 
-SMALLEST_DEVIATION = 1e-12
 FEWEST_ROWS = 4
+LABELLED_SHARE = 0.5
+"""Of each batch, if fewer rows have labels."""
 
 
 class _CCVAEEstimator(BaseEstimator):  # type: ignore[misc]
@@ -43,6 +47,7 @@ class _CCVAEEstimator(BaseEstimator):  # type: ignore[misc]
         learning_rate: float = 1e-2,
         weight_decay: float = 0.05,
         classification_weight: float | None = None,
+        scaling: str = "auto",
         unlabelled: Any = -1,
         accelerator: str = "cpu",
         random_state: Any = None,
@@ -56,6 +61,7 @@ class _CCVAEEstimator(BaseEstimator):  # type: ignore[misc]
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.classification_weight = classification_weight
+        self.scaling = scaling
         self.unlabelled = unlabelled
         self.accelerator = accelerator
         self.random_state = random_state
@@ -74,11 +80,14 @@ class _CCVAEEstimator(BaseEstimator):  # type: ignore[misc]
                 f"{type(self).__name__} requires y to be passed, but the target y is None; "
                 f"mark rows without a label by {self.unlabelled!r} or NaN"
             )
-        X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=FEWEST_ROWS)
+        if self.scaling not in SCALINGS:
+            raise ValueError(f"scaling: expected one of {', '.join(SCALINGS)}, found {self.scaling!r}")
+        check_whole("steps", self.steps, least=1)
+        check_whole("batch_size", self.batch_size, least=2)
+        X = self._rows_of(X, ensure_min_samples=FEWEST_ROWS)
         names, numbers = self._labels_of(y, len(X))
         self.mean_ = X.mean(axis=0, dtype=np.float64)
-        deviation = X.std(axis=0, dtype=np.float64)
-        self.scale_ = np.where(deviation > SMALLEST_DEVIATION, deviation, 1.0)
+        self.scale_ = scales(X, self.scaling)
         labels: list[Binary | Categorical] = [
             Binary(name) if len(values) == 2 else Categorical(name, tuple(range(len(values))))
             for name, values in zip(names, self._values, strict=True)
@@ -87,14 +96,20 @@ class _CCVAEEstimator(BaseEstimator):  # type: ignore[misc]
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         table = pd.DataFrame(numbers.astype(object), columns=names)
         splits = {"train": np.arange(len(X))}
-        data = arrays(self._standardized(X), table, space=space, splits=splits, name="X", seed=seed)
+        data = arrays(self._scaled(X), table, space=space, splits=splits, name="X", seed=seed)
         batch_size = min(self.batch_size, len(X))
+        steps_per_epoch = len(Batches(data, batch_size, labelled_share=LABELLED_SHARE))
         training = TrainConfig(
-            epochs=max(1, math.ceil(self.steps * batch_size / len(X))),
+            epochs=math.ceil(self.steps / steps_per_epoch),
             batch_size=batch_size,
+            labelled_share=LABELLED_SHARE,
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
             classification_weight=self.classification_weight,
+            # what short trainings on tables need: teachers would take longer than all the rest
+            few_labels=False,
+            redrawn_share=0.0,
+            kl_warmup=0.0,
             accelerator=self.accelerator,
             devices=1,
             seed=seed,
@@ -109,71 +124,69 @@ class _CCVAEEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _labels_of(self, y: Any, rows: int) -> tuple[list[str], np.ndarray]:
         """Names of the labels, and their numbers `(rows, labels)`, NaN where not observed."""
-        names = [str(name) for name in y.columns] if isinstance(y, pd.DataFrame) else None
-        cells = np.asarray(y, dtype=object) if not isinstance(y, np.ndarray) else y
-        if cells.ndim == 2 and cells.shape[1] == 1:
-            cells = cells[:, 0]
-        if cells.ndim not in (1, 2) or len(cells) != rows:
-            raise ValueError(f"y: expected shape ({rows},) or ({rows}, labels), found {cells.shape}")
-        if cells.dtype.kind == "f" and np.isinf(cells).any():
-            raise ValueError("Input y contains infinity; labels are classes, NaN or the mark of unlabelled rows")
-        self._single = cells.ndim == 1
-        columns = [cells] if self._single else [cells[:, column] for column in range(cells.shape[1])]
-        found = [self._numbers_of(column) for column in columns]
+        columns, self._single = columns_of(y, rows)
+        found = [class_numbers(column, self.unlabelled) for column in columns]
         self._values = [values for values, _ in found]
         self.classes_ = self._values[0] if self._single else self._values
-        if names is None or len(names) != len(columns):
+        if isinstance(y, pd.DataFrame):
+            names = [str(name) for name in y.columns]
+        else:
             names = ["label"] if self._single else [f"label {column + 1}" for column in range(len(columns))]
         return names, np.stack([numbers for _, numbers in found], axis=1)
 
-    def _numbers_of(self, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Classes of one label, and its rows as their positions, NaN where not observed."""
-        missing = np.asarray(pd.isna(cells))
-        marked = np.array([_same(cell, self.unlabelled) for cell in cells.tolist()])
-        if len({*cells[~missing & ~marked].tolist()}) > 1:  # of two classes, one may be -1
-            missing |= marked
-        observed = cells[~missing]
-        if observed.dtype == object:
-            observed = np.array(observed.tolist())
-        if observed.dtype.kind == "f" and (observed != np.floor(observed)).any():
+    def _rows_of(self, X: Any, **given: Any) -> np.ndarray:
+        """Rows as numbers `(rows, features)`; raises `ValueError` for images, texts and all that scikit-learn refuses."""
+        dimensions = len(getattr(X, "shape", ()))
+        if dimensions > 2:
             raise ValueError(
-                "Unknown label type: continuous; y holds numbers that are not whole, and a classifier needs classes"
+                f"Found array with dim {dimensions}, while dim <= 2 is required by {type(self).__name__}: it takes tables "
+                "(rows, features). For images there are ccvae.data.arrays(images, labels) and ccvae.fit"
             )
-        values = unique_labels(observed) if len(observed) else np.array([])
-        if len(values) < 2:
-            raise ValueError(f"y: a classifier needs at least two classes, found one class or none: {values.tolist()}")
-        numbers = np.full(len(cells), np.nan, dtype=np.float32)
-        numbers[~missing] = np.searchsorted(values, observed)
-        return np.asarray(values), numbers
+        try:
+            rows: np.ndarray = validate_data(self, X, dtype=[np.float64, np.float32], **given)
+        except (TypeError, ValueError) as error:
+            columns = columns_without_numbers(X)
+            if columns or "could not convert string" in str(error):
+                where = f"these columns hold texts or dates: {', '.join(columns)}" if columns else str(error)
+                raise ValueError(
+                    f"X: features are numbers, but {where}. Encode them first, for example with "
+                    "sklearn.compose.ColumnTransformer and sklearn.preprocessing.OneHotEncoder"
+                ) from None
+            raise
+        return rows
 
-    def _standardized(self, X: np.ndarray) -> np.ndarray:
-        """Features with the training rows' mean 0 and standard deviation 1."""
-        standardized: np.ndarray = ((X - self.mean_) / self.scale_).astype(np.float32)
-        return standardized
+    def _scaled(self, X: np.ndarray) -> np.ndarray:
+        """Features with the training rows' mean 0, divided by their scales."""
+        scaled: np.ndarray = ((X - self.mean_) / self.scale_).astype(np.float32)
+        return scaled
 
     def _inputs_of(self, X: Any) -> np.ndarray:
         """New rows as the model takes them."""
         check_is_fitted(self, "model_")
-        return self._standardized(validate_data(self, X, dtype=[np.float64, np.float32], reset=False))
+        return self._scaled(self._rows_of(X, reset=False))
 
 
 class CCVAEClassifier(ClassifierMixin, _CCVAEEstimator):  # type: ignore[misc]
     """Semi-supervised classifier: q(y|x) of a CCVAE that is trained on all rows, labelled or not.
 
     Rows without a label have `unlabelled` (-1, scikit-learn's convention for semi-supervised data), NaN or None in `y`. If
-    only one other class is left, -1 is taken for a class. Features are standardized inside. Sample weights are not supported:
-    `fit` has no `sample_weight`.
+    only one other class is left, -1 is taken for a class. Features are scaled inside. Sample weights are not supported:
+    `fit` has no `sample_weight`. `score` is the accuracy on rows that have a label.
 
     Args:
         latent_dim: size of the latent vector; 0 gives room for the label blocks and 32 dimensions of style.
         block_dim: dimensions of each label's block.
         width: eighth of the number of units in a hidden layer.
         dropout: probability with which the encoder's last features are dropped in training.
-        steps: training steps, at least one pass over the rows.
+        steps: training steps, rounded up to whole passes over the rows (over the unlabelled ones, if fewer than half have
+            labels).
         batch_size: rows per step, at most all rows.
         learning_rate: highest learning rate of the one-cycle schedule.
         weight_decay: decoupled weight decay of the networks.
         classification_weight: weight of log q(y|x) in the objective; None chooses it (see `ccvae.TrainConfig`).
+        scaling: "each" divides every feature by its standard deviation; "common" divides all by the same number, so that
+            features that hardly vary, such as pixels at the border, stay small. "auto" is common if all features have the same
+            lowest value and most have the same highest, as pixels and ratings do, and else each.
         unlabelled: value in `y` that means "not labelled".
         accelerator: as Lightning's: "cpu", "gpu" or "auto".
         random_state: seed or random generator; None draws a seed from NumPy's global generator.
@@ -196,7 +209,7 @@ class CCVAEClassifier(ClassifierMixin, _CCVAEEstimator):  # type: ignore[misc]
         tags.classifier_tags.multi_label = True
         return tags
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Train on rows `(rows, features)` with labels `(rows,)` or `(rows, labels)`, of which any may be missing."""
         self._fit(X, y)
         return self
@@ -222,6 +235,31 @@ class CCVAEClassifier(ClassifierMixin, _CCVAEEstimator):  # type: ignore[misc]
             return (parts >= 0.5).astype(self._values[0].dtype)
         return np.stack([values[part.argmax(axis=1)] for values, part in zip(self._values, parts, strict=True)], axis=1)
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Accuracy on the rows of `y` that have a label, so that searches can score partly labelled rows.
+
+        Of several labels, a row counts as correct if all its observed labels are.
+        """
+        predicted = np.asarray(self.predict(X))
+        columns, _ = columns_of(y, len(predicted))
+        if len(columns) != len(self._values):
+            raise ValueError(f"y: expected {len(self._values)} labels, as in fit, found {len(columns)}")
+        missing = np.stack([self._missing(cells, values) for cells, values in zip(columns, self._values, strict=True)], axis=1)
+        if not missing.any():
+            return float(super().score(X, y, sample_weight))
+        kept = ~missing.all(axis=1)
+        if not kept.any():
+            raise ValueError("y: no row has a label, so there is nothing to score")
+        correct = np.ones(missing.shape, dtype=bool)
+        correct[~missing] = predicted.reshape(missing.shape)[~missing] == np.stack(columns, axis=1)[~missing]
+        weights = None if sample_weight is None else np.asarray(sample_weight)[kept]
+        return float(np.average(correct[kept].all(axis=1), weights=weights))
+
+    def _missing(self, cells: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Which cells of a label are not observed; the mark is none where it was a class in `fit`."""
+        missing, marked = unlabelled_cells(cells, self.unlabelled)
+        return missing if any(is_mark(value, self.unlabelled) for value in values.tolist()) else missing | marked
+
 
 class CCVAETransformer(TransformerMixin, _CCVAEEstimator):  # type: ignore[misc]
     """Rows as the posterior means of their latents: each label's block, then the style.
@@ -230,7 +268,7 @@ class CCVAETransformer(TransformerMixin, _CCVAEEstimator):  # type: ignore[misc]
     latent by its label. `inverse_transform` decodes latents into rows in the units of `X`.
     """
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Train on rows `(rows, features)` with labels `(rows,)` or `(rows, labels)`, of which any may be missing."""
         self._fit(X, y)
         return self
@@ -244,7 +282,7 @@ class CCVAETransformer(TransformerMixin, _CCVAEEstimator):  # type: ignore[misc]
     def inverse_transform(self, Z: Any) -> np.ndarray:
         """Expected rows `(rows, features)` of latents `(rows, latent_dim)`, in the units of `X`."""
         check_is_fitted(self, "model_")
-        latents = np.asarray(Z, dtype=np.float64)
+        latents = check_array(Z, dtype=np.float64, input_name="Z", ensure_2d=False, allow_nd=True)
         size = self.model_.config.latent_dim
         if latents.ndim != 2 or latents.shape[1] != size:
             raise ValueError(f"Z: expected shape (rows, {size}), as transform gives it, found {latents.shape}")
@@ -263,8 +301,3 @@ class CCVAETransformer(TransformerMixin, _CCVAEEstimator):  # type: ignore[misc]
         ]
         names += [f"style_{number}" for number in range(model.style.stop - model.style.start)]
         return np.array(names, dtype=object)
-
-
-def _same(cell: Any, mark: Any) -> bool:
-    """Whether a cell is the mark of unlabelled rows, and not merely a text that looks the same."""
-    return isinstance(cell, str) == isinstance(mark, str) and cell == mark

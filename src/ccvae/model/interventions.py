@@ -221,11 +221,15 @@ def checked_strength(strength: float) -> float:
 
 
 def sample_noise(model: LatentModel, count: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Normal noise `(count, latent_dim)` and uniform noise `(count, labels)`; row k uses seed + k."""
+    """Normal noise `(count, latent_dim)` and uniform noise `(count, labels)`; row k uses seed + k.
+
+    They have the model's precision, and single precision at least.
+    """
     normal, uniform = torch.empty(count, model.config.latent_dim), torch.empty(count, len(model.space))
     generator = torch.Generator()
     for row in range(count):
         generator.manual_seed(seed + row)
         normal[row].normal_(generator=generator)
         uniform[row].uniform_(generator=generator)
-    return normal.to(model.device), uniform.to(model.device)
+    dtype = torch.promote_types(torch.float32, next(model.parameters()).dtype)
+    return normal.to(model.device, dtype), uniform.to(model.device, dtype)

@@ -17,6 +17,7 @@ Nothing in it is ever unpickled: weights are safetensors, settings are text, and
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Mapping
 from hashlib import file_digest
 from importlib.metadata import version
@@ -81,7 +82,9 @@ def read_settings(folder: str | Path) -> dict[str, Any]:
     """Sections of a run folder's `config.yaml`; raises `ValueError` if the file is missing or is not a mapping."""
     path = Path(folder) / CONFIG
     if not path.exists():
-        raise ValueError(f"{folder} is no run folder: it has no {CONFIG}; give the folder that training wrote")
+        named = re.fullmatch(r"(?:https?:/+huggingface\.co/)?([\w.-]+/[\w.-]+)/?", str(folder))
+        hub = f", or hf://{named[1]} for a model on the Hugging Face Hub" if named and not Path(folder).exists() else ""
+        raise ValueError(f"{folder} is no run folder: it has no {CONFIG}; give the folder that training wrote{hub}")
     settings = read_yaml(path)
     if not isinstance(settings, dict):
         raise ValueError(f"{path}: expected sections such as model and training, found {type(settings).__name__}")
