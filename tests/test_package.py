@@ -5,6 +5,7 @@ is not read, so ccvae itself comes from the wheel only.
 """
 
 import os
+import re
 import shutil
 import site
 import subprocess
@@ -19,7 +20,28 @@ from hatchling.builders.sdist import SdistBuilder
 from hatchling.builders.wheel import WheelBuilder
 
 import ccvae
-from test_readme import REPOSITORY
+from test_readme import README, REPOSITORY, commands, smaller, write_images
+
+SMALLER_COMMANDS = {
+    r"^ccvae train avatars": r"\g<0> --data.options '{count: 120}' --data.size 16 --training.epochs 1 --figures false",
+    r"^ccvae train my_images": r"\g<0> --training.epochs 1 --figures false",
+    r"--data\.labelled \d+": "--data.labelled 60",
+    r"--data\.size \d+": "--data.size 16",
+    r"^ccvae export runs/\w+": r"\g<0> --graphs [decoder]",
+    r"^ccvae evaluate runs/\w+": r"\g<0> --settings.rows 20 --settings.pictures 20 --settings.evidence_rows 2",
+}
+"""What the README's commands are run with, so that they take seconds; the words that are given last are the ones that count."""
+IN_ONE_PROCESS = """
+import os, shlex, sys
+from pathlib import Path
+import ccvae
+from ccvae.cli.main import main
+for line in Path("commands.txt").read_text().splitlines():
+    code = main(shlex.split(line, comments=True)[1:])
+    sys.stderr.flush()
+    print(code, line, flush=True)
+print(ccvae.__file__)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +74,7 @@ def environment(folder: Path, package: Path) -> Path:
 def run(program, *arguments, cwd=None, **variables):
     plain = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
     done = subprocess.run(
-        [str(program), *arguments], cwd=cwd, env=plain | variables, capture_output=True, text=True, check=False, timeout=300
+        [str(program), *arguments], cwd=cwd, env=plain | variables, capture_output=True, text=True, check=False, timeout=900
     )
     assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
     return done.stdout
@@ -64,6 +86,40 @@ def test_it_is_the_installed_package(fresh):
     assert shown[0].startswith(str(place / "env"))
     assert shown[1] == ccvae.__version__
     assert run(python.parent / "ccvae", "--version", cwd=place) == f"ccvae {ccvae.__version__}\n"
+
+
+def test_code_of_the_readme_runs(fresh):
+    """With small numbers; that the repository is not there, its documents and tests included, is all that is new here."""
+    python, place = fresh
+    work = place / "python"
+    work.mkdir()
+    write_images(work)
+    (work / "readme.py").write_text(smaller(README) + "\nprint(ccvae.__file__)\n")
+    shown = run(
+        python, "-W", "error", "readme.py", cwd=work, CCVAE_CACHE=str(place / "cache"), MPLBACKEND="Agg", OMP_NUM_THREADS="1"
+    )
+    assert shown.splitlines()[-1].startswith(str(place / "env"))
+    assert (work / "runs" / "avatars" / "model.safetensors").exists()
+
+
+def test_commands_of_the_readme_run(fresh):
+    """In their order, in one process: importing torch takes seconds. The program itself is `main` of the same module."""
+    python, place = fresh
+    work = place / "commands"
+    work.mkdir()
+    write_images(work)
+    lines = commands(README, "ccvae")
+    for pattern, replacement in SMALLER_COMMANDS.items():
+        assert any(re.search(pattern, line) for line in lines), f"{pattern} matches no command"
+        lines = [re.sub(pattern, replacement, line) for line in lines]
+    (work / "commands.txt").write_text("\n".join(lines))
+    variables = {"CCVAE_CACHE": str(place / "cache"), "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"}
+    shown = run(python, "-c", IN_ONE_PROCESS, cwd=work, **variables).splitlines()
+    assert [f"0 {line}" for line in lines] == [line for line in shown if line[2:] in lines]
+    assert shown[-1].startswith(str(place / "env"))
+    pictures = {"glasses.png", "hats.png", "smiling.png", "transferred.png", "predictions.csv"}
+    assert pictures <= {path.name for path in work.iterdir()}
+    assert (work / "runs" / "avatars" / "evaluation.html").exists()
 
 
 def test_types_are_seen_from_outside(fresh):
