@@ -8,8 +8,8 @@ changed (training never decodes one), nor in which part of the latent vector a l
   real images do not have.
 - `elsewhere_kl`: KL of the style, plus KL of blocks whose label is absent. With a larger weight on it, a label's
   characteristics move into its own block, the only place that is free whenever the label is absent.
-- `absent_redrawn`: what the block of an absent label contains must not show, for an absent label has no characteristics. In some
-  rows the decoder therefore sees other draws of these blocks from p(z|y), so that nothing else can be stored in them.
+- `absent_redrawn`: what the block of an absent label contains must not show, for an absent label has no characteristics. In
+  some rows the decoder therefore sees other draws of these blocks from p(z|y), so that nothing else can be stored in them.
 - `style_consistency`: where the style is read from the neutralised input, it should equal the style of the first pass, with
   which the neutralised input is decoded.
 """
