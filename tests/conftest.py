@@ -48,7 +48,7 @@ def trained(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "squares"
     torch.manual_seed(0)
     # squares are few pixels: a Laplace density, which seeks medians, would need longer to see them
-    model = CCVAE.for_data(data, latent_dim=12, block_dim=2, width=8, likelihood="normal", dropout=0.0)
-    settings = {"batch_size": 20, "weight_decay": 0.0, "classification_weight": 50.0}
+    model = CCVAE.for_data(data, network="conv", latent_dim=12, block_dim=2, width=8, likelihood="normal", dropout=0.0)
+    settings = {"batch_size": 20, "learning_rate": 0.01, "kl_warmup": 0.0, "weight_decay": 0.0, "classification_weight": 50.0}
     fit(model, data, folder, epochs=120, progress=False, **settings)
     return model, folder

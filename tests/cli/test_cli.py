@@ -143,7 +143,7 @@ def test_config_file_and_flags(tmp_path, capsys):
     [
         (["train", "nowhere"], r"nowhere: no such file or folder, nor one of the built-in data sets avatars"),
         (["train", "digits", "--out", "RUN"], "already contains a run"),
-        (["train", "digits", "--out", "RUN", "--resume"], r"training\.batch_size \(was 100, now 200\)"),
+        (["train", "digits", "--out", "RUN", "--resume"], r"training\.batch_size \(was 100, now 50\)"),
         (["train", "digits", "--data.options", "{colour: red}"], "reader digits does not know colour"),
         (["train", "digits", "--data.labelled", "1"], "with 1 labelled rows"),
         (["predict", "elsewhere"], "elsewhere is no run folder"),

@@ -24,7 +24,7 @@ LABELS = torch.tensor([[1, 0, 2, 3.5], [0, math.nan, 0, math.nan], [math.nan] * 
 
 def some_model():
     torch.manual_seed(0)
-    return CCVAE(SPACE, (3, 16, 16), ModelConfig(width=4, dropout=0.0))
+    return CCVAE(SPACE, (3, 16, 16), ModelConfig(network="conv", width=4, dropout=0.0))
 
 
 def step(model):

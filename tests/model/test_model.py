@@ -33,7 +33,7 @@ SHAPE = (3, 16, 20)
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    model = CCVAE(SPACE, SHAPE, ModelConfig(latent_dim=12, width=4, block_dim={"smiling": 2, "age": 2}))
+    model = CCVAE(SPACE, SHAPE, ModelConfig(network="conv", latent_dim=12, width=4, block_dim={"smiling": 2, "age": 2}))
     with torch.no_grad():  # running means and variances of some data, as after training
         for _ in range(20):
             model.decoder(torch.randn(16, 12))

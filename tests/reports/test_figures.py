@@ -176,7 +176,7 @@ def test_grey_oblong_pictures_with_many_long_labels(tmp_path):
     table.iloc[:10, 3] = None
     data = arrays(rng.integers(0, 255, (40, 16, 24, 1), dtype=np.uint8), table, validation=0, test=0)
     torch.manual_seed(0)
-    model = CCVAE.for_data(data, latent_dim=64, width=4)
+    model = CCVAE.for_data(data, network="conv", latent_dim=64, width=4)
     paths = draw_all(model, data, tmp_path)
     assert [path.stem for path in paths] == DRAWN[:-1]
     with Image.open(tmp_path / "figures" / "traversals.png") as picture:

@@ -146,7 +146,7 @@ AMOUNTS = {"numpy": "7.28 TiB", "torch": "4000000 bytes", "GPU": "20.00 MiB", "c
 MAKERS = {
     "reading digits": ("ccvae.data.readers.digits.arrays", ["data", "check", "digits"]),
     "making the networks": ("ccvae.model.ccvae.CCVAE.__init__", [*TRAIN, "--out", "OUT/new"]),
-    "training with 200 rows per step": ("ccvae.training.fit.run", [*TRAIN, "--out", "OUT/new"]),
+    "training with 50 rows per step": ("ccvae.training.fit.run", [*TRAIN, "--out", "OUT/new"]),
     "predicting": ("ccvae.model.ccvae.CCVAE.predict_proba", ["predict", "RUN"]),
     "measuring the test split": ("ccvae.evaluation.evaluate_run", ["evaluate", "RUN"]),
     "drawing figures and the report": ("ccvae.reports.figures.draw_all", ["report", "RUN"]),

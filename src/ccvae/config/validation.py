@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from numbers import Integral, Real
@@ -181,10 +180,18 @@ def check_range(
     """Raise `ValueError` unless a setting is a finite number in its range."""
     bounds = (("at least", least, ge), ("above", above, gt), ("at most", most, le), ("below", below, lt))
     given = [(words, bound, holds) for words, bound, holds in bounds if bound is not None]
-    number = isinstance(value, Real) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+    number = isinstance(value, Real) and not isinstance(value, bool) and is_finite(value)
     if not number or not all(holds(value, bound) for _, bound, holds in given):
         wanted = " and ".join(f"{words} {bound}" for words, bound, _ in given)
         raise ValueError(f"{name}: expected a number {wanted}, found {first_of(value)}")
+
+
+def is_finite(value: float) -> bool:
+    """Whether a number is finite as a float; a whole number may be too large to be one."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def check_whole(name: str, value: int, least: int, most: int = LARGEST_COUNT) -> None:

@@ -136,8 +136,9 @@ def load(
     safe to load.
 
     Args:
-        folder: what `save` or training wrote; or "hf://user/name", also "hf://user/name@revision", a model on the Hugging Face
-            Hub, of which only the files of a run folder are downloaded.
+        folder: what `save` or training wrote; or "avatars-64", a model of drawn faces that comes with the package; or
+            "hf://user/name", also "hf://user/name@revision", a model on the Hugging Face Hub, of which only the files of a run
+            folder are downloaded.
         encoder: the module that was given to the model, if one was; its weights are replaced.
         decoder: the same for the decoder.
         allow_class_paths: import the classes that `config.yaml` names as encoder and decoder. This runs their code: only for

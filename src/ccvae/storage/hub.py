@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from ccvae.storage.files import check_regular
 from ccvae.storage.limits import check_limit
 from ccvae.storage.links import check_inside
+from ccvae.storage.pretrained import pretrained_run
 from ccvae.storage.run_folder import CALIBRATION, CONFIG, INPUTS, LABELS, WEIGHTS
 
 __all__ = [
@@ -78,10 +79,10 @@ def parse_address(text: str | Path) -> Address:
 
 
 def local_run(run: str | Path, revision: str | None = None, token: str | None = None) -> Path:
-    """The folder of a run: a run on the Hub is downloaded first, any other path is returned unchanged.
+    """The folder of a run: one on the Hub is downloaded first, one of the package is found there, others are as given.
 
     Args:
-        run: a run folder, or "hf://user/name" (see `download`).
+        run: a run folder, "hf://user/name" (see `download`), or the name of a trained model of the package.
         revision: branch, tag or commit on the Hub.
         token: access token of the Hub.
 
@@ -95,11 +96,16 @@ def local_run(run: str | Path, revision: str | None = None, token: str | None = 
         return download(address._replace(revision=revision or address.revision), token)
     if revision is not None or token is not None:
         raise ValueError(f"revision and token are for the Hugging Face Hub, as in hf://user/name; {run} is a folder")
-    return Path(run)
+    return pretrained_run(run) or Path(run)
 
 
 def check_folder(run: str | Path) -> None:
-    """Raise `ValueError` if a run is on the Hub, where a command needs a folder that it can write into."""
+    """Raise `ValueError` if a run is on the Hub or part of the package, and a command needs a folder that it can write into."""
+    if pretrained_run(run) is not None:
+        raise ValueError(
+            f"{run} comes with the package, and this command writes into the run folder; make one first, in Python: "
+            f"ccvae.load({str(run)!r}).save('runs/{run}')"
+        )
     if is_address(run):
         address = parse_address(run)
         name = address.repository.rpartition("/")[2]

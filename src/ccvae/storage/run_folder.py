@@ -65,6 +65,8 @@ __all__ = [
 RESUMABLE_CHANGES = ("accelerator", "devices", "num_nodes", "strategy", "compile", "logger", "log_pictures")
 RESOLVED = (("latent_dim", 0), ("precision", "auto"), ("network", "auto"), ("block_dim", None), ("epochs", None))
 """Settings for which the run folder has the value that was chosen instead."""
+FORMERLY = {"redrawn_share": 0.0}
+"""What was done before there were these settings, in runs that do not have them."""
 PARTIAL = "interrupted after"
 """Name of the entry in the weights' metadata that says how far an interrupted training came."""
 CONFIG, LABELS, WEIGHTS, CALIBRATION = "config.yaml", "labels.json", "model.safetensors", "calibration.json"
@@ -232,10 +234,12 @@ def check_resumable(folder: Path, settings: Mapping[str, Any]) -> None:
     """Raise `ValueError` unless a run folder has the same settings: resumed training must be the same training."""
     known = read_settings(folder)
     changed = [
-        f"{section}.{name} (was {known.get(section, {}).get(name)!r}, now {value!r})"
+        f"{section}.{name} (was {known.get(section, {}).get(name, FORMERLY.get(name))!r}, now {value!r})"
         for section, values in settings.items()
         for name, value in yaml.safe_load(yaml.safe_dump(values)).items()
-        if known.get(section, {}).get(name) != value and name not in RESUMABLE_CHANGES and (name, value) not in RESOLVED
+        if known.get(section, {}).get(name, FORMERLY.get(name)) != value
+        and name not in RESUMABLE_CHANGES
+        and (name, value) not in RESOLVED
         if not (name == "epochs" and value > (known.get(section, {}).get(name) or value))  # training may go on for longer
     ]
     if changed:

@@ -103,7 +103,8 @@ def test_broken_files_are_named_and_nothing_is_kept(folder: Path, cache: Path) -
     (folder / "5.jpg").write_text("hello")
     (folder / "6.jpg").write_bytes(b"")
     with pytest.raises(
-        ValueError, match=r"4 of 12 images in .*: 3.jpg: .*; 5.jpg: not an image, or of an unknown format; 6.jpg: not an"
+        ValueError,
+        match=r"4 of 12 images in .*: 3.jpg: .*; 5.jpg: not an image, or of an unknown format; 6.jpg: the file is empty",
     ):
         decoded_files(folder, files, Framing.of(16), None)
     assert not [path for path in cache.iterdir() if path.is_dir()]

@@ -105,7 +105,7 @@ def test_attention_finds_the_place_of_a_label():
     x = 0.3 * torch.rand(256, 1, 16, 16)
     x[:, 0, 2:6, 2:6] += 0.7 * y[:, :1, None]
     x[:, 0, 10:14, 10:14] += 0.7 * y[:, 1:, None]
-    for _ in range(60):
+    for _ in range(150):
         loss = torch.nn.functional.binary_cross_entropy_with_logits(model.read(x, "labels").loc, y)
         optimizer.zero_grad()
         loss.backward()

@@ -21,7 +21,8 @@ def parameters(module):
 
 def networks(shape, **settings):
     config = ModelConfig(**{**SMALL, **settings})
-    return build_encoder(config, shape), build_decoder(config, shape)
+    sizes = (1, 1)  # of labels' blocks, for networks with parts for each
+    return build_encoder(config, shape, sizes), build_decoder(config, shape, sizes)
 
 
 def check_shapes(encoder, decoder, shape):
@@ -92,9 +93,9 @@ def test_sizes_are_sane(shape, network, least, most):
     assert (wider > 1.5 * parameters(encoder)) != (network == "paper"), "width is that of our own networks"
 
 
-def test_auto_is_conv_for_images_and_mlp_for_vectors():
-    for shape, name in (((3, 32, 32), "conv"), ((12,), "mlp")):
-        automatic, chosen = (build_encoder(ModelConfig(network=choice, **SMALL), shape) for choice in ("auto", name))
+def test_auto_is_attentive_for_images_and_mlp_for_vectors():
+    for shape, name in (((3, 32, 32), "attentive"), ((12,), "mlp")):
+        automatic, chosen = (build_encoder(ModelConfig(network=choice, **SMALL), shape, (1, 1)) for choice in ("auto", name))
         assert {key: value.shape for key, value in automatic.state_dict().items()} == {
             key: value.shape for key, value in chosen.state_dict().items()
         }

@@ -49,7 +49,7 @@ def build_encoder(config: ModelConfig, shape: Sequence[int], sizes: Sequence[int
     """Encoder of a configuration.
 
     Args:
-        config: the configuration, with a `latent_dim`, and with a network other than "auto".
+        config: the configuration, with a `latent_dim`.
         shape: of one input.
         sizes: dimensions of each label's block, which come first in the latent vector; needed by networks in which labels have
             parts of their own.
@@ -79,7 +79,7 @@ def build_networks(config: ModelConfig, shape: tuple[int, ...], sizes: Sequence[
         raise ValueError(
             f"images must have sides from {SMALLEST_SIDE} to {LARGEST_SIDE}, not {shape[1]}×{shape[2]}; resize them"
         )
-    network = config.network
+    network = resolved(config, len(sizes) or 1, shape).network
     if not image and network not in ("attentive", "mlp"):
         raise ValueError(f"network {network!r} is for images; for vectors of {shape[0]} features choose attentive or mlp")
     latent, width, dropout = config.latent_dim, config.width, config.dropout
