@@ -139,14 +139,13 @@ def test_one_process_goes_on_where_two_were(alone, killed):
 
 
 def test_torchrun_with_uneven_shares_and_missing_labels(tmp_path, monkeypatch):
-    """Both start at once on an empty cache; validation rows (of 7) are uneven too. In single precision, for one
-    epoch: differences of rounding grow with every step.
+    """Both start at once on an empty cache; validation rows (of 7) are uneven too. In double precision: Adam
+    turns rounding of gradients near zero into whole steps.
     """
     cache, log = tmp_path / "cache", tmp_path / "log"
     launch = [str(BIN / "torchrun"), "--standalone", "--nproc-per-node", "2", "--no-python", sys.executable, str(BIN / "ccvae")]
     # teachers drop features, which every process draws for itself
-    arguments = [*FACES, "--data.validation", "7", "--model.network", "conv", "--training.precision", "32-true"]
-    arguments += ["--training.epochs", "1"]
+    arguments = [*FACES, "--data.validation", "7", *EXACT]
     done = subprocess.run(
         [*launch, *arguments, *TWO, "--out", str(tmp_path / "two")],
         env=environment(CCVAE_CACHE=str(cache)), capture_output=True, text=True, timeout=120,
@@ -155,7 +154,7 @@ def test_torchrun_with_uneven_shares_and_missing_labels(tmp_path, monkeypatch):
     assert done.returncode == 0, done.stderr
     monkeypatch.setenv("CCVAE_CACHE", str(cache))
     assert main([*arguments, "--out", str(tmp_path / "one")]) == 0
-    assert_same_weights(tmp_path / "one", tmp_path / "two", 1e-5)
+    assert_same_weights(tmp_path / "one", tmp_path / "two", 1e-7)
 
 
 def test_two_processes_train_attentive_networks_as_one(tmp_path):
