@@ -19,7 +19,7 @@ class TrainConfig:
     """Settings of training.
 
     Args:
-        epochs: passes over the training split (over its unlabelled rows if `labelled_share` applies). None makes at least 3,000
+        epochs: passes over the training split (over its unlabelled rows if `labelled_share` applies). None makes at least 2,000
             steps, in 4 to 200 epochs; the run folder's settings have the number.
         batch_size: rows per step, over all devices.
         labelled_share: minimum fraction of rows with labels in each batch; None samples all rows uniformly.

@@ -11,7 +11,7 @@ from ccvae.data.dataset import Dataset
 
 __all__ = ["LEAST_EPOCHS", "LEAST_STEPS", "MOST_EPOCHS", "chosen_epochs", "labelled_rows", "steps_per_pass"]
 
-LEAST_STEPS = 3000
+LEAST_STEPS = 2000
 """Of a training whose number of epochs is not configured."""
 LEAST_EPOCHS, MOST_EPOCHS = 4, 200
 """Bounds of the number of epochs that is chosen: large data are seen a few times, tiny ones are not repeated without end."""
