@@ -82,14 +82,14 @@ def main() -> None:
     parser.add_argument("--strength", type=float, default=0.5, help="quantile of p(z|y) at which the label shows")
     parser.add_argument("--out", type=Path, default=Path("changed"))
     given = parser.parse_args()
-    encoder = Graph(given.graphs, "encoder")
+    classifier = Graph(given.graphs, "classifier")
     table = csv.writer(sys.stdout)
-    table.writerow(["id", *encoder.columns])
+    table.writerow(["id", *classifier.columns])
     intervene = Graph(given.graphs, "intervene") if given.set else None
     for first in range(0, len(given.images), TOGETHER):
         paths = given.images[first : first + TOGETHER]
-        inputs = np.stack([encoder.pixels(path) for path in paths])
-        for path, row in zip(paths, encoder.run("probabilities", inputs=inputs), strict=True):
+        inputs = np.stack([classifier.pixels(path) for path in paths])
+        for path, row in zip(paths, classifier.run("probabilities", inputs=inputs), strict=True):
             table.writerow([path.name, *(f"{number:.4f}" for number in row)])
         if intervene is not None:
             labels = intervene.encoded(dict(change.split("=", 1) for change in given.set))

@@ -59,6 +59,9 @@ def test_graphs_compute_what_the_model_does(model, folder, rows):
     assert np.abs(probabilities - model.predict_proba(x).to_numpy()).max() < TOLERANCE
     assert np.abs(exact - model.predict_proba(x, calibrated=False).to_numpy()).max() < TOLERANCE
     assert np.abs(probabilities - exact).max() > 0.01
+    classified = run(folder, "classifier", inputs=x.numpy())
+    for found, expected in zip(classified, (probabilities, exact), strict=True):
+        assert np.abs(found - expected).max() < TOLERANCE
     (decoded,) = run(folder, "decoder", latents=mean)
     assert np.abs(decoded - model.decode(posterior.loc).numpy()).max() < TOLERANCE
 
@@ -92,13 +95,27 @@ def test_attentive_networks(tmp_path):
     """Attention, painting, and a style that is read from the neutralised image."""
     torch.manual_seed(0)
     model = ccvae.CCVAE(SPACE, (3, 16, 16), ccvae.ModelConfig(network="attentive", width=4)).eval()
-    export_onnx(model, tmp_path, ["encoder"])
+    export_onnx(model, tmp_path, ["encoder", "classifier"])
     for rows in (1, 4):
         x = torch.rand(rows, 3, 16, 16)
+        probabilities = model.predict_proba(x).to_numpy()
+        assert np.abs(run(tmp_path, "classifier", inputs=x.numpy())[0] - probabilities).max() < TOLERANCE
         mean, scale, *_ = run(tmp_path, "encoder", inputs=x.numpy())
         posterior = model.encode(x)
         assert np.abs(mean - posterior.loc.numpy()).max() < TOLERANCE
         assert np.abs(scale - posterior.scale.numpy()).max() < TOLERANCE
+
+
+def test_the_classifier_reads_labels_only(tmp_path):
+    """It leaves out the style's networks and the decoder, which neutralising the input would need."""
+    torch.manual_seed(0)
+    model = ccvae.CCVAE(SPACE, (3, 16, 16), ccvae.ModelConfig(network="attentive", width=8)).eval()
+    names = [
+        {each.name for each in onnx.load(path).graph.initializer}
+        for path in export_onnx(model, tmp_path, ["classifier", "encoder"])
+    ]
+    unneeded = [any(name.startswith(("model.decoder.", "model.encoder.style.")) for name in each) for each in names]
+    assert unneeded == [False, True]
 
 
 def test_metadata_says_what_one_must_know(model, folder):
@@ -127,7 +144,7 @@ def test_networks_that_cannot_be_exported(tmp_path):
 
 
 def test_unknown_graphs_are_refused(model, tmp_path):
-    with pytest.raises(ValueError, match="expected some of encoder, decoder"):
+    with pytest.raises(ValueError, match="expected some of classifier, encoder, decoder"):
         export_onnx(model, tmp_path, ["encodder"])
     with pytest.raises(ValueError, match="found encodder"):
         export_onnx(model, tmp_path, "encodder")

@@ -45,7 +45,7 @@ def place(request, tmp_path_factory):
     model = ccvae.CCVAE(SPACE, (channels, 16, 16), ccvae.ModelConfig(width=4, network="conv")).eval()
     model.calibration = Calibration({"hat": 0.5, "color": 0.5, "age": 1.0})
     model.input_format = InputFormat(framing=Framing(16, 16, fit, square))
-    export_onnx(model, place / "graphs", ["encoder", "intervene"])
+    export_onnx(model, place / "graphs", ["classifier", "intervene"])
     random = np.random.default_rng(0)
     for number, (name, size) in enumerate({"a.png": (40, 30), "b.jpg": (90, 60), "c.png": (26, 26)}.items()):
         tiles = random.integers(0, 256, (4, 4, 3), dtype=np.uint8)

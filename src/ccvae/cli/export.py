@@ -6,7 +6,7 @@ __all__ = ["card", "export"]
 
 
 def export(run: Path, out: Path | None = None, graphs: list[str] | None = None, allow_class_paths: bool = False) -> None:
-    """Write ONNX graphs of a run's model: encoder, decoder, intervene, generate, transfer.
+    """Write ONNX graphs of a run's model: classifier, encoder, decoder, intervene, generate, transfer.
 
     Args:
         run: run folder, or hf://user/name on the Hugging Face Hub.

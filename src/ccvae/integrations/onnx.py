@@ -1,7 +1,8 @@
 """ONNX graphs of a trained model, for inference without PyTorch.
 
-Five files, each with a dynamic batch, and with the label space and the names of its outputs in the metadata:
+Six files, each with a dynamic batch, and with the label space and the names of its outputs in the metadata:
 
+    classifier.onnx  inputs                      -> probabilities, exact_probabilities
     encoder.onnx     inputs                      -> latent_mean, latent_scale, probabilities, exact_probabilities
     decoder.onnx     latents                     -> outputs
     intervene.onnx   inputs, labels, strength    -> outputs
@@ -26,6 +27,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Normal
 
 from ccvae.distributions.normal_quantile import normal_quantile
 from ccvae.labels import Continuous, Label
@@ -64,11 +66,11 @@ class Graph(nn.Module):
         raise NotImplementedError
 
 
-class EncoderGraph(Graph):
-    """Means and scales of q(z|x), and the columns of `predict_proba`: calibrated, and the exact q(y|x)."""
+class ClassifierGraph(Graph):
+    """The columns of `predict_proba`: calibrated, and the exact q(y|x). Only the labels' blocks are read from the inputs."""
 
     arguments = ("inputs",)
-    results = ("latent_mean", "latent_scale", "probabilities", "exact_probabilities")
+    results: tuple[str, ...] = ("probabilities", "exact_probabilities")
 
     def __init__(self, model: LatentModel) -> None:
         super().__init__(model)
@@ -78,16 +80,19 @@ class EncoderGraph(Graph):
         """Arguments to trace with."""
         return (torch.rand(EXAMPLE_ROWS, *self.model.input_shape),)
 
-    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """The graph."""
-        posterior = self.model.posterior(inputs)
+        return self.predicted(self.model.read(inputs, "labels"))
+
+    def predicted(self, posterior: Normal) -> tuple[Tensor, Tensor]:
+        """Calibrated and exact probabilities `(batch, columns)` of a posterior, of which only the labels' blocks are needed."""
         predicted: dict[int, Tensor] = {}
         for block, columns in zip(self.model.label_blocks(), self.columns, strict=True):
             found = block.predict(posterior.loc[:, block.latents], posterior.scale[:, block.latents])
             predicted |= dict(zip(columns, found.unbind(1), strict=True))
         exact = [predicted[column] for column in range(len(self.model.space))]
         calibrated = [self.calibrated(label, each) for label, each in zip(self.model.space, exact, strict=True)]
-        return posterior.loc, posterior.scale, torch.cat(calibrated, 1), torch.cat(exact, 1)
+        return torch.cat(calibrated, 1), torch.cat(exact, 1)
 
     def calibrated(self, label: Label, exact: Tensor) -> Tensor:
         """Probabilities `(batch, values)` at the label's temperature; of a continuous label, its deviation times that."""
@@ -96,6 +101,17 @@ class EncoderGraph(Graph):
         if isinstance(label, Continuous):
             return exact * torch.tensor([1.0, temperature])
         return (exact.clamp_min(SMALLEST).log() / temperature).softmax(-1) if temperature != 1 else exact
+
+
+class EncoderGraph(ClassifierGraph):
+    """Means and scales of q(z|x), and the same probabilities."""
+
+    results = ("latent_mean", "latent_scale", "probabilities", "exact_probabilities")
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """The graph."""
+        posterior = self.model.posterior(inputs)
+        return posterior.loc, posterior.scale, *self.predicted(posterior)
 
 
 class DecoderGraph(Graph):
@@ -187,6 +203,7 @@ def placed(latents: Tensor, block: LabelBlocks, blocks: Tensor, chosen: Tensor) 
 
 
 GRAPHS: dict[str, type[Graph]] = {
+    "classifier": ClassifierGraph,
     "encoder": EncoderGraph,
     "decoder": DecoderGraph,
     "intervene": InterventionGraph,

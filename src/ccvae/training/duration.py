@@ -9,7 +9,7 @@ import numpy as np
 from ccvae.config import TrainConfig
 from ccvae.data.dataset import Dataset
 
-__all__ = ["LEAST_EPOCHS", "LEAST_STEPS", "MOST_EPOCHS", "chosen_epochs", "labelled_rows", "steps_per_pass"]
+__all__ = ["LEAST_EPOCHS", "LEAST_STEPS", "MOST_EPOCHS", "chosen_epochs", "labelled_rows", "steps_per_epoch", "steps_per_pass"]
 
 LEAST_STEPS = 2000
 """Of a training whose number of epochs is not configured."""
@@ -37,10 +37,14 @@ def steps_per_pass(rows: int, labelled: int, batch_size: int, share: float | Non
     return (rows - labelled) / (batch_size - round(share * batch_size))
 
 
+def steps_per_epoch(config: TrainConfig, data: Dataset) -> float:
+    """About how many steps an epoch has, at least one; teachers change the batches, and not this number."""
+    rows, labelled = len(data.splits["train"]), len(labelled_rows(data))
+    return max(1.0, steps_per_pass(rows, labelled, min(config.batch_size, max(rows, 1)), config.labelled_share))
+
+
 def chosen_epochs(config: TrainConfig, data: Dataset) -> int:
     """Number of epochs: as configured, or as many as have at least `LEAST_STEPS` steps, within bounds."""
     if config.epochs is not None:
         return config.epochs
-    rows, labelled = len(data.splits["train"]), len(labelled_rows(data))
-    steps = max(1.0, steps_per_pass(rows, labelled, min(config.batch_size, max(rows, 1)), config.labelled_share))
-    return min(MOST_EPOCHS, max(LEAST_EPOCHS, math.ceil(LEAST_STEPS / steps)))
+    return min(MOST_EPOCHS, max(LEAST_EPOCHS, math.ceil(LEAST_STEPS / steps_per_epoch(config, data))))

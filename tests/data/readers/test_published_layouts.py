@@ -255,6 +255,7 @@ def test_wide_tables_leave_out_what_cannot_be_learned() -> None:
     assert data.input_shape == (2,)
     [note] = [note for note in data.notes if "inputs left out" in note]
     assert all(f"'{name}'" in note for name in ("note", "report", "empty"))
+    assert "leave the column out" not in note, "they are left out already"
     with pytest.raises(ValueError, match=r"input 'note' has 60 .*; input 'report' has .*; leave columns out with exclude=\["):
         table(rows, ["y"], inputs=["note", "report", "a"])
     assert table(rows, ["y"], exclude=["note", "report", "empty", "b"]).input_shape == (1,)

@@ -240,5 +240,7 @@ def fit_columns(
         shown = [f"input {name!r} {problem}" for name, problem in problems.items()]
         advice = f"; leave columns out with exclude={[*problems]}" if len(problems) > 1 else ""
         raise ValueError(f"{source}: {'; '.join(shown[:20])}{advice}")
-    notes = [f"inputs left out: {first_few([f'{name!r} {problem}' for name, problem in unusable.items()])}"] if unusable else []
+    # they are left out, so that is no remedy
+    left_out = [f"{name!r} {problem.removesuffix('; leave the column out')}" for name, problem in unusable.items()]
+    notes = [f"inputs left out: {first_few(left_out)}"] if left_out else []
     return InputColumns(tuple(columns), missing), notes
