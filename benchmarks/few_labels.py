@@ -12,6 +12,7 @@ classifiers.
 - `supervised`: the encoder and classifiers of the CCVAE, trained on log q(y|x) of the labelled rows.
 - `teacher`: the same with the network of a teacher; `teachers`: the mean of the default recipe's teachers.
 - `pseudo-labels`: a teacher's network trained again on the labelled rows and on what the teachers predict with at least 95 %.
+- `FixMatch`: a teacher's network trained with `ccvae.baselines.fixmatch`, half of each batch unlabelled.
 - `CCVAE alone`: without teachers; `CCVAE`: `ccvae.fit` as it is.
 """
 
@@ -25,6 +26,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ccvae.baselines.fixmatch import FixMatch
 from ccvae.baselines.supervised import supervised
 from ccvae.config import TrainConfig
 from ccvae.data import avatars, digits, fashion_mnist
@@ -104,6 +106,17 @@ def arms(data, config, wanted):
         train(model, shown, passes, Stage(None, None, progress=False, augmentation=augmentation), log_likelihood_of_labels)
         return model
 
+    def fixmatch():
+        rows, batch = len(data.splits["train"]), 2 * recipe.batch_size
+        epochs = max(1, round(recipe.steps / max(1, (rows - recipe.labelled) // recipe.batch_size)))
+        passes = replace(config, epochs=epochs, batch_size=batch, labelled_share=0.5, weight_decay=recipe.weight_decay)
+        passes = replace(passes, learning_rate=teaching.LEARNING_RATE, few_labels=False)
+        shown = replace(data, splits={**data.splits, "validation": data.splits["train"][:0]})
+        model = teaching.teacher(data, recipe, config.seed)
+        augmentation = few_labels.augmentation_for(config, data, recipe)
+        train(model, shown, passes, Stage(None, None, progress=False, augmentation=augmentation), FixMatch())
+        return model
+
     def ccvae(few):
         torch.manual_seed(config.seed)
         return fit(CCVAE.for_data(data), data, config=replace(config, few_labels=few), progress=False)
@@ -113,6 +126,7 @@ def arms(data, config, wanted):
         "teacher": lambda: taught()[0],
         "teachers": lambda: Ensemble(taught(), recipe.flip),
         "pseudo-labels": pseudo,
+        "FixMatch": fixmatch,
         "CCVAE alone": lambda: ccvae(False),
         "CCVAE": lambda: ccvae(None),
     }
@@ -200,12 +214,11 @@ def main():
     parser.add_argument("--labelled", type=int, default=800)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--first_seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, help="of the CCVAE; as `ccvae.fit` chooses if not given")
     parser.add_argument(
-        "--arms", nargs="+", default=["supervised", "teacher", "teachers", "pseudo-labels", "CCVAE alone", "CCVAE"]
+        "--arms", nargs="+", default=["supervised", "teacher", "teachers", "pseudo-labels", "FixMatch", "CCVAE alone", "CCVAE"]
     )
-    parser.add_argument("--precision", default="32-true")
-    parser.add_argument("--rehearse", action="store_true", help="rehearse interventions too, from which only decoders learn")
+    parser.add_argument("--precision", default="auto")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--plot", action="store_true")
     arguments = parser.parse_args()
@@ -216,8 +229,7 @@ def main():
     RESULTS.mkdir(exist_ok=True)
     for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
         data = read(arguments.data, arguments.labelled, seed)
-        weight = None if arguments.rehearse else 0.0
-        config = TrainConfig(epochs=arguments.epochs, seed=seed, intervention_weight=weight, precision=arguments.precision)
+        config = TrainConfig(epochs=arguments.epochs, seed=seed, precision=arguments.precision)
         for name, make in arms(data, config, arguments.arms).items():
             before = time.process_time()
             model = make()

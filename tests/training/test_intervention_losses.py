@@ -10,7 +10,14 @@ from ccvae.distributed.shard import Shard
 from ccvae.labels import Binary, Categorical, Continuous, LabelSpace
 from ccvae.model.ccvae import CCVAE
 from ccvae.training.fit import fit
-from ccvae.training.intervention_losses import absent_redrawn, elsewhere_kl, intervention_loss, with_input_gradient_only
+from ccvae.training.intervention_losses import (
+    absent_redrawn,
+    elsewhere_kl,
+    intervention_loss,
+    labels_alone,
+    with_input_gradient_only,
+)
+from ccvae.training.losses import ObjectiveLoss
 
 SPACE = LabelSpace(
     (Binary("hat", prior=0.3), Categorical("hair", ("black", "red", "white")), Binary("glasses"), Continuous("age"))
@@ -233,6 +240,65 @@ def test_all_of_a_batch_and_its_shard_are_redrawn_alike():
             shown.append(model.shown_instead(z))
     assert torch.equal(shown[0][1::2], shown[1])
     assert shown[1].any()
+
+
+def test_labels_alone_are_shown_without_style():
+    model, rows = readable(), 4000
+    z = torch.full((rows, LATENTS), 9.0, dtype=torch.float64, requires_grad=True)
+    nan = torch.nan
+    y = torch.tensor([[0.0, 2.0, 0.9, 0.3], [nan, nan, nan, nan]], dtype=torch.float64).repeat(rows // 2, 1)
+    with labels_alone(model, y, torch.Generator().manual_seed(0)):
+        shown = model.shown_instead(z)
+    assert model.shown_instead is None
+    style = shown[:, model.style].detach()
+    assert torch.allclose(style.mean(0), torch.zeros(style.shape[1], dtype=torch.float64), atol=0.1)
+    assert torch.allclose(style.std(0), torch.ones(style.shape[1], dtype=torch.float64), atol=0.1)
+    known, missing = shown[::2, : model.style.start].detach(), shown[1::2, : model.style.start].detach()
+    assert (missing == 9).all(), "nothing is known of a missing label"
+    prior = model.conditional_prior(torch.tensor([[0.0, 2.0, 1.0, 0.3]], dtype=torch.float64))
+    assert torch.allclose(known.mean(0), prior.loc[0, : model.style.start], atol=0.2)
+    assert torch.allclose(known.std(0), prior.scale[0, : model.style.start], rtol=0.15)
+    shown.sum().backward()
+    assert not z.grad[:, model.style].any(), "what is redrawn teaches nobody"
+    assert not z.grad[::2].any()
+    assert (z.grad[1::2, : model.style.start] == 1).all()
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_labels_alone_are_the_same_in_a_shard():
+    model = readable()
+    y = torch.zeros(9, 4, dtype=torch.float64)
+    whole, part = torch.zeros(9, LATENTS, dtype=torch.float64), torch.zeros(4, LATENTS, dtype=torch.float64)
+    shown = []
+    for z, labels, shard in ((whole, y, Shard(9)), (part, y[1::2], Shard(9, 1, 2))):
+        with labels_alone(model, labels, torch.Generator().manual_seed(3), shard):
+            shown.append(model.shown_instead(z))
+    assert torch.equal(shown[0][1::2], shown[1])
+
+
+@pytest.mark.parametrize(
+    ("settings", "times"), [({"neutral_style": True}, [0, 1]), ({"neutral_style": False}, []), ({"estimator": "paper"}, [])]
+)
+def test_trainings_with_neutralised_inputs_begin_with_labels_alone(data, monkeypatch, settings, times):
+    settings = dict(settings)
+    neutral = settings.pop("neutral_style", False)
+    model = CCVAE.for_data(data, network="mlp", latent_dim=10, width=2, neutral_style=neutral)
+    seen, step = [], []
+
+    def watched(*arguments):
+        seen.append(step[-1])
+        return labels_alone(*arguments)
+
+    def counted(self, model, x, y, at):
+        step.append(at.number)
+        return training_loss(self, model, x, y, at)
+
+    training_loss = ObjectiveLoss.training_loss
+    monkeypatch.setattr(ObjectiveLoss, "training_loss", counted)
+    monkeypatch.setattr("ccvae.training.losses.labels_alone", watched)
+    fit(model, data, epochs=8, batch_size=50, labelled_share=None, progress=False, accelerator="cpu", **settings)
+    assert len(step) == 24
+    assert seen == times
 
 
 @pytest.mark.parametrize(("settings", "times"), [({}, 6), ({"redrawn_share": 0.0}, 0), ({"estimator": "paper"}, 0)])

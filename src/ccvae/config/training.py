@@ -36,7 +36,7 @@ class TrainConfig:
             least 10, so that labels count the same for inputs of any size and units.
         intervention_weight: weight of the intervention loss (see `ccvae.training.intervention_losses`): edits and conditions
             become visible, at the cost of a few nats. 0 is the bound alone. None is 0 for the paper's estimator; for the exact
-            one it is 0.07 % of the number of input elements divided by the likelihood's scale.
+            one it is 0.1 % of the number of input elements divided by the likelihood's scale.
         label_weights: additional weights of log q(y|x) by label name; 1 for labels that are not named.
         kl_weight: weight of all terms except reconstruction and classification; 1 is the bound itself.
         elsewhere_weight: additional weight of the KL of the style, and of blocks of binary labels that are absent. 1 is the

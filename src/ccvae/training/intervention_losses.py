@@ -10,6 +10,9 @@ changed (training never decodes one), nor in which part of the latent vector a l
   characteristics move into its own block, the only place that is free whenever the label is absent.
 - `absent_redrawn`: what the block of an absent label contains must not show, for an absent label has no characteristics. In
   some rows the decoder therefore sees other draws of these blocks from p(z|y), so that nothing else can be stored in them.
+- `labels_alone`: at first, the decoder sees labels and no style, so that it learns to paint every label from the label's own
+  block. If the style could show a label first, the decoder would never need the block, and interventions would give traces that
+  only the encoder sees.
 - `style_consistency`: where the style is read from the neutralised input, it should equal the style of the first pass, with
   which the neutralised input is decoded.
 """
@@ -32,7 +35,7 @@ from ccvae.model.inference import evaluating, full
 from ccvae.model.label_blocks.binary import BinaryBlocks
 from ccvae.model.latent_model import LatentModel
 
-__all__ = ["absent_redrawn", "elsewhere_kl", "intervention_loss", "style_consistency"]
+__all__ = ["absent_redrawn", "elsewhere_kl", "intervention_loss", "labels_alone", "style_consistency"]
 
 LABELS_CHANGED = 2.5
 """Mean number of labels changed in an image; at most half of the labels."""
@@ -112,7 +115,46 @@ def absent_redrawn(
                 z[:, block.latents] = torch.where(absent[..., None], drawn.to(z.dtype), z[:, block.latents])
         return z
 
-    before, model.shown_instead = model.shown_instead, redrawn
+    with showing(model, redrawn):
+        yield
+
+
+@contextmanager
+def labels_alone(
+    model: LatentModel, y: Tensor, generator: torch.Generator | None = None, shard: Shard | None = None
+) -> Iterator[None]:
+    """Context in which the decoder sees blocks of known labels from p(z_i|y_i) and the style from p(z_s), without gradient.
+
+    Where a label is missing, its block is that of the posterior. The reconstruction is then that of a posterior which says
+    nothing more, and the bound's other terms are as before: the objective is still a lower bound.
+
+    Args:
+        model: the model.
+        y: labels of the batch, `(batch, labels)`, NaN where missing.
+        generator: source of random numbers; torch's global one by default.
+        shard: which rows of the full batch these are; see `ccvae.model.objective.Objective`.
+    """
+    shard = shard or Shard(len(y))
+    noise = y.new_empty(shard.total, model.config.latent_dim).normal_(generator=generator)[shard.rows]
+
+    def redrawn(z: Tensor) -> Tensor:
+        z = torch.cat([z[:, : model.style.start], noise[:, model.style].to(z.dtype)], 1)
+        for block in model.label_blocks():
+            labels = y[:, block.columns]
+            with torch.no_grad():
+                prior = block.conditional_prior(labels.nan_to_num())
+                drawn = prior.loc + prior.scale * noise[:, block.latents]
+            z[:, block.latents] = torch.where(labels.isnan()[..., None], z[:, block.latents], drawn.to(z.dtype))
+        return z
+
+    with showing(model, redrawn):
+        yield
+
+
+@contextmanager
+def showing(model: LatentModel, instead: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Context in which a model's likelihood sees a function of the latents instead of them."""
+    before, model.shown_instead = model.shown_instead, instead
     try:
         yield
     finally:

@@ -16,23 +16,30 @@ from ccvae.model.bound import ESTIMATORS, exact_bound
 from ccvae.model.latent_model import LatentModel, reading_once
 from ccvae.model.objective import Objective
 from ccvae.training.augmentation import Augmentation
-from ccvae.training.intervention_losses import absent_redrawn, elsewhere_kl, intervention_loss, style_consistency
+from ccvae.training.intervention_losses import (
+    absent_redrawn,
+    elsewhere_kl,
+    intervention_loss,
+    labels_alone,
+    style_consistency,
+)
 from ccvae.training.training_metrics import correct_predictions, row_sums, widest_float
 
 __all__ = ["Loss", "ObjectiveLoss", "Step", "classification_weight", "intervention_weight"]
 
 CLASSIFICATION_WEIGHT = 0.1
-INTERVENTION_WEIGHT = 0.0007
+INTERVENTION_WEIGHT = 0.001
 """Default weights, as multiples of the number of input elements divided by the likelihood's scale."""
 LEAST_CLASSIFICATION_WEIGHT = 10.0
 """Needed for inputs of few elements: with a weight below 1, the objective prefers a classifier that is wrong."""
 INTERVENTION_WARMUP = 0.3
 """Fraction of all steps over which the weight of the intervention loss grows from zero."""
-READING_ONCE = 0.15
-"""Fraction of all steps, at the start, that read the style from the input itself: neutralised inputs show nothing yet."""
+LABELS_ALONE = 0.05
+"""Fraction of all steps, at the start, in which the decoder sees labels alone, if the style is read from neutralised inputs."""
 SHARE_READ_ONCE, LAST_READ_ONCE = 0.5, 0.5
-"""Share of rows that do so afterwards, and the fraction of all steps at which this share has declined to none. A neutralised
-input shows no more than the style holds already, so without these rows the style would learn no further details."""
+"""Share of rows that read the style from the input itself afterwards, and the fraction of all steps at which this share has
+declined to none. A neutralised input shows no more than the style holds already, so without these rows the style would learn no
+further details."""
 REDRAWN_SHARE = 0.5
 """Default share of rows in which the blocks of absent labels are drawn again."""
 STEPS_BETWEEN_INTERVENTIONS = 2
@@ -120,7 +127,9 @@ class ObjectiveLoss(nn.Module):
         with ExitStack() as changes:
             if self.bounds and model.neutral_style:
                 changes.enter_context(reading_once(model, read_once(step, x)))
-            if self.redrawn_share:
+            if self.bounds and model.neutral_style and step.number < LABELS_ALONE * step.steps:
+                changes.enter_context(labels_alone(model, y, step.generator, shard))
+            elif self.redrawn_share:
                 changes.enter_context(absent_redrawn(model, y, self.redrawn_share, step.generator, shard))
             terms = self.objective(model, x, y, step.generator, shard)
         maximised = terms.weighted(self.kl_weight(step), self.classification_weight, self.label_weights)
@@ -162,7 +171,7 @@ class ObjectiveLoss(nn.Module):
 def read_once(step: Step, x: Tensor) -> Tensor:
     """Which rows of a batch of inputs read the style from the input itself at a step: `(batch,)`."""
     done = step.number / step.steps
-    share = 1.0 if done < READING_ONCE else SHARE_READ_ONCE * max(0.0, 1 - done / LAST_READ_ONCE)
+    share = 1.0 if done < LABELS_ALONE else SHARE_READ_ONCE * max(0.0, 1 - done / LAST_READ_ONCE)
     return x.new_empty(step.shard.total).uniform_(generator=step.generator)[step.shard.rows] < share
 
 
