@@ -1,14 +1,17 @@
 """Models go to the Hugging Face Hub and come back; what is said when that cannot be. The Hub is a server of this process."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 import ccvae
 from ccvae.cli.main import main
@@ -295,6 +298,59 @@ def test_card_of_a_run(run, capsys):
     assert "ccvae.load('squares')" in card
     assert "The weights are under mit." in card
     assert SECRET not in card
+
+
+def test_measures_stand_in_groups_and_the_oracle_is_explained(run):
+    judged = {**ROW, "title": "intervention succeeds", "group": "Interventions", "meaning": "what the oracle predicts"}
+    measured(run, summary=[ROW, judged])
+    assert main(["card", str(run)]) == 0
+    card = (run / "README.md").read_text()
+    first, second = card.split("### Classification\n\n| measure |")[1].split("### Interventions\n\n| measure |")
+    assert "| accuracy |" in first
+    assert "| intervention succeeds |" in second
+    assert "The oracle is a classifier of its own" in card
+    measured(run)
+    assert main(["card", str(run)]) == 0
+    assert "The oracle is" not in (run / "README.md").read_text()
+
+
+def code_of(card: str) -> str:
+    """The Python code of a card."""
+    return card.split("```python\n")[1].split("```")[0]
+
+
+def test_the_code_of_a_card_of_images_runs(run, tmp_path, monkeypatch):
+    assert main(["card", str(run)]) == 0
+    monkeypatch.chdir(run.parent)
+    Path("my_images").mkdir()
+    Image.new("RGB", (20, 20)).save("my_images/a.png")
+    exec(code_of((run / "README.md").read_text()), {})
+
+
+def test_a_card_of_a_table_names_its_columns_and_its_code_runs(tmp_path, monkeypatch):
+    ages = [30.0, 40.0, 50.0, 60.0] * 10
+    days = ["2024-05-17", "2024-06-01"] * 20
+    rows = pd.DataFrame({"age|years": ages, "sex": ["f", "m"] * 20, "day": days, "sick": ["no", "yes"] * 20})
+    model = ccvae.CCVAE.for_data(data := ccvae.data.table(rows, ["sick"]), width=2)
+    model.input_format = data.input_format
+    model.save(tmp_path / "patients")
+    monkeypatch.chdir(tmp_path)
+    assert main(["card", "patients", "--unmeasured"]) == 0
+    card = Path("patients/README.md").read_text()
+    assert re.search(r"\| age\\\|years \| number \| mean 4[\d.]+, standard deviation 1[\d.]+ \|", card)
+    assert "| sex | category | f, m |" in card
+    assert "| day | date | such as 2024-05-17 |" in card
+    rows.drop(columns="sick").to_csv("new.csv", index=False)
+    exec(code_of(card), {})
+
+
+def test_the_code_of_a_card_of_vectors_runs(tmp_path, monkeypatch):
+    ccvae.CCVAE(ccvae.LabelSpace((ccvae.Binary("a"),)), (5,), ccvae.ModelConfig(width=2)).save(tmp_path / "vectors")
+    monkeypatch.chdir(tmp_path)
+    assert main(["card", "vectors", "--unmeasured"]) == 0
+    card = Path("vectors/README.md").read_text()
+    assert "## Inputs" not in card
+    exec(code_of(card), {})
 
 
 def test_a_card_without_metrics_is_asked_for(run, capsys):

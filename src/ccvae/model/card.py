@@ -15,7 +15,11 @@ from markupsafe import Markup
 from ccvae.config import check_input_shape
 from ccvae.labels import Binary, Categorical, Label, LabelSpace
 from ccvae.labels.cells import first_few
+from ccvae.model.inputs.column_kinds import Category, Column
+from ccvae.model.inputs.dates import Date
+from ccvae.model.inputs.format import InputFormat
 from ccvae.storage.files import is_there
+from ccvae.storage.hub import is_address
 from ccvae.storage.metrics import find, interval, read_metrics
 from ccvae.storage.run_folder import (
     CALIBRATION,
@@ -67,7 +71,7 @@ def model_card(
         raise ValueError(f"license: expected an identifier such as mit, apache-2.0 or cc-by-4.0, found {license!r}")
     metrics = metrics_of(run, weights or run, unmeasured)
     image = len(shape) == 3
-    table = read_entries(run, INPUTS) is not None and not image
+    columns = input_columns(run, shape)
     name = (address or run.resolve().name).rpartition("/")[2].partition("@")[0]
     about = {} if metrics is None else metrics["data"]
     return (
@@ -80,15 +84,13 @@ def model_card(
             inputs=described_inputs(shape),
             things="images" if image else "rows",
             thing="an image" if image else "a row",
-            install=Markup("pip install 'ccvae[hub]'" if address else "pip install ccvae"),
-            address=literal(address or run.resolve().name),
-            accepted=Markup(accepted_inputs(image, table)),
-            example=literal(example_of(space)),
+            install=Markup("pip install 'ccvae[hub]'" if address and is_address(address) else "pip install ccvae"),
+            examples=list(map(Markup, example_lines(address or run.resolve().name, space, image, bool(columns)))),
             labels=[row_of(label) for label in space],
+            columns=[row_of_column(column) for column in columns],
             data=data_sentences(run, settings, about),
-            metrics=None
-            if metrics is None
-            else [{**row, "value": Markup(interval(row, row["digits"]))} for row in metrics["summary"]],
+            metrics=None if metrics is None else groups_of(metrics["summary"]),
+            oracle=metrics is not None and any("oracle" in str(row["meaning"]) for row in metrics["summary"]),
             rows=f"{about.get('rows', 0):,}",
             split=about.get("split", ""),
             trained_on=about.get("split") == "train",
@@ -143,11 +145,59 @@ def described_inputs(shape: Sequence[int]) -> str:
     return f"rows of {shape[0]:,} numbers"
 
 
-def accepted_inputs(image: bool, table: bool) -> str:
-    """What `predict_proba` takes, in words."""
+def input_columns(run: Path, shape: tuple[int, ...]) -> Sequence[Column]:
+    """The columns that a model of a table reads; none for images and vectors."""
+    entries = read_entries(run, INPUTS)
+    if entries is None:
+        return ()
+    columns = InputFormat.from_entries(entries, shape, str(run / INPUTS)).columns
+    return () if columns is None else columns.columns
+
+
+def row_of_column(column: Column) -> dict[str, str]:
+    """What the table of input columns says of one."""
+    if isinstance(column, Category):
+        return {"name": column.name, "kind": "category", "takes": some_values(column.values)}
+    if isinstance(column, Date):
+        return {"name": column.name, "kind": "date", "takes": "such as 2024-05-17"}
+    takes = f"mean {column.mean:.4g}, standard deviation {column.scale:.4g}"
+    return {"name": column.name, "kind": "number", "takes": takes}
+
+
+def some_values(values: Sequence[Any]) -> str:
+    """Values in a line, of which only the first are named if they are many."""
+    more = len(values) - MOST_VALUES_SHOWN
+    return ", ".join(map(str, values[:MOST_VALUES_SHOWN])) + (f" and {more} more" if more > 0 else "")
+
+
+def groups_of(summary: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Rows of a summary, with their intervals, by group in their order."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in summary:
+        found.setdefault(str(row["group"]), []).append({**row, "value": Markup(interval(row, row["digits"]))})
+    return list(found.items())
+
+
+def example_lines(address: str, space: LabelSpace, image: bool, table: bool) -> list[str]:
+    """Python code that uses a model: every name in it is defined."""
+    change = literal(example_of(space))
     if image:
-        return "image files, a folder, PIL images, arrays or tensors"
-    return "a DataFrame with the columns of training" if table else "tensors as in training"
+        name, given = "images", 'images = "my_images"  # a folder; or image files, PIL images, arrays or tensors'
+    elif table:
+        name, given = "rows", 'rows = pd.read_csv("new.csv")  # a DataFrame with the columns below'
+    else:
+        name, given = "rows", "rows = model.generate(4)  # yours: tensors (rows, features) as in training"
+    return [
+        *(["import pandas as pd", ""] if table else []),
+        "import ccvae",
+        "",
+        f"model = ccvae.load({literal(address)})",
+        "model.space  # the labels",
+        given,
+        f"model.predict_proba({name})",
+        f"model.generate(16, {change}, seed=0)",
+        f"model.intervene({name}, {change})",
+    ]
 
 
 def example_of(space: LabelSpace) -> dict[str, Any]:
@@ -163,9 +213,7 @@ def row_of(label: Label) -> dict[str, str]:
     if isinstance(label, Binary):
         values, prior = f"{label.values[0]} or {label.values[1]}", f"{label.prior:.3g} present"
     elif isinstance(label, Categorical):
-        shown = list(map(str, label.values[:MOST_VALUES_SHOWN]))
-        more = len(label.values) - len(shown)
-        values = ", ".join(shown) + (f" and {more} more" if more else "")
+        values = some_values(label.values)
         prior = f"{min(label.prior):.3g} to {max(label.prior):.3g}" if label.prior else "equal"
     else:
         values, prior = "any number", f"mean {label.mean:.4g}, standard deviation {label.scale:.4g}"
