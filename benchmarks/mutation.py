@@ -217,7 +217,9 @@ def outcome(module: str, tree: ast.Module, mutant: Mutant, tests: Sequence[str],
     def work(chosen: Sequence[str]) -> int:
         mutant.apply()
         code = compile(ast.fix_missing_locations(tree), str(Path(module).resolve()), "exec", dont_inherit=True)
-        sys.meta_path.insert(0, MutatedFinder(module, code))  # type: ignore[arg-type]
+        finder = MutatedFinder(module, code)
+        sys.meta_path.insert(0, finder)  # type: ignore[arg-type]
+        importlib.import_module(finder.name)  # before pytest, which loads the modules that its arguments name in its own way
         return run_tests(chosen)
 
     code = in_a_process(lambda: work(tests), 30 + 3 * seconds)

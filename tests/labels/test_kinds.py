@@ -238,6 +238,14 @@ def test_the_kind_that_is_asked_for(cells: list[object], kind: str, expected: La
             ValueError,
         ),
         (
+            ["1,234", "5,678", "20"],
+            None,
+            "holds numbers with a thousands separator ('1,234'; '5,678'); write them without separators, or read the table "
+            "yourself with pandas.read_csv(..., thousands=',') and pass that (if they are decimal commas, use decimal=',' "
+            "instead)",
+            ValueError,
+        ),
+        (
             [*map(str, range(30)), "unknown"],
             None,
             "is to be continuous but 1 of its values are no numbers: 'unknown'; if it means not observed, pass "
