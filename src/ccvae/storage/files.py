@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
-__all__ = ["check_regular", "is_there", "kind_of", "read_json", "read_text"]
+__all__ = ["check_regular", "is_there", "kind_of", "read_beginning", "read_json", "read_text"]
 
 LARGEST_JSON = 64_000_000
 """Bytes of a JSON file."""
@@ -62,6 +62,29 @@ def is_there(path: Path) -> bool:
     return path.exists() or path.is_symlink()
 
 
+def read_beginning(path: Path, count: int) -> bytes:
+    """The first bytes of a file.
+
+    Args:
+        path: the file.
+        count: how many bytes at most; one more than are allowed shows whether a file is too large, whatever its size is.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        PermissionError: it may not be read.
+        ValueError: it is not a regular file.
+        OSError: it cannot be read.
+    """
+    check_regular(path)
+    try:
+        with path.open("rb") as file:
+            return file.read(count)
+    except PermissionError:
+        raise PermissionError(f"no permission to read {path}") from None
+    except OSError as error:
+        raise OSError(error.errno, f"{path} cannot be read: {error.strerror}") from None
+
+
 def read_text(path: Path, largest: int) -> str:
     """Text of a UTF-8 file.
 
@@ -70,17 +93,9 @@ def read_text(path: Path, largest: int) -> str:
         largest: largest size, in bytes.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is not a regular file, is larger, or is not UTF-8.
+        ValueError: it is larger, or is not UTF-8; otherwise as `read_beginning`.
     """
-    check_regular(path)
-    try:
-        with path.open("rb") as file:
-            content = file.read(largest + 1)
-    except PermissionError:
-        raise PermissionError(f"no permission to read {path}") from None
-    except OSError as error:
-        raise OSError(error.errno, f"{path} cannot be read: {error.strerror}") from None
+    content = read_beginning(path, largest + 1)
     if len(content) > largest:
         raise ValueError(f"{path} is larger than {largest:,} bytes")
     try:

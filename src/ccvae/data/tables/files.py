@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 
 from ccvae.labels.cells import first_few, number_of
-from ccvae.storage.files import check_regular
+from ccvae.storage.files import check_regular, read_beginning
 from ccvae.storage.limits import check_limit, limit
 
 __all__ = ["TABLE_SUFFIXES", "TableSource", "read_table"]
@@ -161,15 +161,8 @@ def blanks_at_ends(text: str, separator: str) -> bool:
 
 def text_of_file(path: Path) -> str:
     """A file's text, which must be UTF-8."""
-    check_regular(path)
     most = limit("table_bytes")
-    try:
-        with path.open("rb") as file:
-            content = file.read(most + 1)
-    except PermissionError:
-        raise PermissionError(f"no permission to read {path}") from None
-    except OSError as error:
-        raise OSError(error.errno, f"{path} cannot be read: {error.strerror}") from None
+    content = read_beginning(path, most + 1)
     if content.startswith(GZIP):
         try:
             with gzip.open(path) as unpacked:  # no more than the limit: a small file can unpack to any size

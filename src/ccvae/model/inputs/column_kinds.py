@@ -17,6 +17,7 @@ from ccvae.labels.kinds import UnusableColumnError
 from ccvae.labels.nearest import did_you_mean
 from ccvae.model.inputs.dates import Date, all_ambiguous, all_dates, fitted_dates, is_date
 from ccvae.model.inputs.missing_cells import USUAL_RULE, MissingRule, numbers_of
+from ccvae.model.inputs.standardised import Standardised
 
 __all__ = ["INPUT_KINDS", "Category", "Column", "Number", "column_of", "fitted"]
 
@@ -35,7 +36,7 @@ SMALLEST_SPREAD = 1e-150  # its square, a variance, is still a number of full pr
 
 
 @dataclass(frozen=True)
-class Number:
+class Number(Standardised):
     """A column of numbers, which becomes one feature of mean 0 and variance 1.
 
     Args:
@@ -45,31 +46,18 @@ class Number:
         rule: which cells are missing.
     """
 
-    name: str
-    mean: float
-    scale: float
     rule: MissingRule = USUAL_RULE
-
-    @property
-    def features(self) -> tuple[str, ...]:
-        """Names of the features it becomes."""
-        return (self.name,)
-
-    @property
-    def constant(self) -> bool:
-        """Whether all its numbers were the same."""
-        return self.scale == 0
 
     def encode(self, cells: Sequence[Any], missing: np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
         """Features `(rows, 1)`, 0 (the mean) where missing; and what is wrong, by row."""
         numbers = numbers_of(cells)
         odd = np.flatnonzero(~missing & ~np.isfinite(numbers)).tolist()
         wrong = {row: f"expected a number, found {cells[row]!r}{comma_hint(cells[row])}" for row in odd}
-        return np.where(missing, 0, (numbers - self.mean) / (self.scale or 1))[:, None], wrong
+        return self.standardise(numbers, missing), wrong
 
     def decode(self, features: np.ndarray) -> pd.Series[Any]:
         """Numbers of features `(rows, 1)`, in own units."""
-        return pd.Series(features[:, 0] * self.scale + self.mean)
+        return pd.Series(self.quantities(features))
 
     def to_entry(self) -> dict[str, Any]:
         """Its JSON, for `column_of`."""

@@ -13,6 +13,7 @@ import pandas as pd
 
 from ccvae.labels.cells import first_few, text_of
 from ccvae.model.inputs.missing_cells import USUAL_RULE, MissingRule
+from ccvae.model.inputs.standardised import Standardised
 
 __all__ = ["Date", "all_ambiguous", "all_dates", "fitted_dates", "is_date"]
 
@@ -26,7 +27,7 @@ LEAST, MOST = (int((moment - EPOCH).total_seconds()) for moment in (datetime.dat
 
 
 @dataclass(frozen=True)
-class Date:
+class Date(Standardised):
     """A column of dates, which becomes one feature of mean 0 and variance 1.
 
     Args:
@@ -38,22 +39,9 @@ class Date:
         rule: which cells are missing.
     """
 
-    name: str
-    mean: float
-    scale: float
     time: bool = False
     zone: bool = False
     rule: MissingRule = USUAL_RULE
-
-    @property
-    def features(self) -> tuple[str, ...]:
-        """Names of the features it becomes."""
-        return (self.name,)
-
-    @property
-    def constant(self) -> bool:
-        """Whether all its dates were the same."""
-        return self.scale == 0
 
     def encode(self, cells: Sequence[Any], missing: np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
         """Features `(rows, 1)`, 0 (the mean) where missing; and what is wrong, by row."""
@@ -68,11 +56,11 @@ class Date:
                 wrong[row] = f"expected a date {wanted}, found {cells[row]!r}"
             else:
                 days[row] = found[0]
-        return np.where(missing, 0, (days - self.mean) / (self.scale or 1))[:, None], wrong
+        return self.standardise(days, missing), wrong
 
     def decode(self, features: np.ndarray) -> pd.Series[Any]:
         """Dates of features `(rows, 1)`: whole days, or to the second."""
-        days = features[:, 0] * self.scale + self.mean
+        days = self.quantities(features)
         seconds = np.rint(days * SECONDS_OF_DAY) if self.time else np.rint(days) * SECONDS_OF_DAY
         seconds = np.clip(seconds, LEAST, MOST - SECONDS_OF_DAY)
         found = pd.Series(seconds.astype(np.int64).view("datetime64[s]"))
