@@ -312,6 +312,57 @@ data avatars --size 100000
 data avatars --style other
 data avatars --seed -1
 data cache nowhere
+export
+export run --graphs nothing
+export run --graphs '[encoder, 5]'
+export run --graphs '[]'
+export run --graphs '{a: 1}'
+export run --out labels.csv
+export run --out labels.csv/inside
+export run --out /proc/nothing
+export nowhere
+export images
+export labels.csv
+export hf://nothing
+export hf://a/b/c
+export hf://../b
+card
+card run
+card run --license 'a b'
+card run --license '[mit]'
+card run --unmeasured --license ''
+card run --unmeasured --out /proc/nothing.md
+card run --unmeasured --out labels.csv/inside.md
+card run --unmeasured --out images
+card nowhere
+card labels.csv
+card hf://a/b
+card avatars-64
+evaluate run --split all
+evaluate run --settings.rows x
+evaluate run --settings.seed -1
+evaluate run --settings.nothing 1
+evaluate run --settings 5
+evaluate hf://a/b
+evaluate avatars-64
+evaluate labels.csv
+report hf://a/b
+report avatars-64
+report labels.csv
+compare run run --others 5
+compare run run --others '[nowhere]'
+compare run labels.csv
+compare hf://a/b hf://a/b
+predict hf://a
+predict hf://a/b@
+predict 'hf://a/b c'
+train digits --resume perhaps
+train digits --from nowhere
+train digits --from labels.csv
+train digits --from run --model.width 3
+train digits --from run
+train digits --figures perhaps
+train digits --out run
 """.strip().splitlines()
 
 

@@ -206,7 +206,7 @@ def test_entries_are_written_and_read(tmp_path):
     assert read_entries(tmp_path, "calibration.json") == {"a": [1, "ü"]}
 
 
-@pytest.mark.parametrize("name", ["checkpoints", "metrics.csv"])
+@pytest.mark.parametrize("name", ["checkpoints", "metrics.csv", "model.safetensors"])
 def test_a_folder_with_a_run_is_not_free(tmp_path, name):
     check_free(tmp_path)
     (tmp_path / name).mkdir() if name == "checkpoints" else (tmp_path / name).touch()

@@ -208,6 +208,20 @@ def test_resume_without_folder_or_with_other_settings(data, tmp_path):
         check_resumable(tmp_path / "run", {"training": {"epochs": 2}})
 
 
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        *((each, r"config\.yaml: training: expected a mapping, found") for each in (None, 5, "x", [1], [["epochs", 3]])),
+        *(({"epochs": each}, r"training\.epochs \(was .*, now 3\)") for each in (None, "x", [3], {"a": 1}, 1.5, 4)),
+        ({}, r"training\.epochs \(was None, now 3\)"),
+    ],
+)
+def test_resuming_a_run_whose_settings_are_of_other_types(tmp_path, section, message):
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"training": section}))
+    with pytest.raises(ValueError, match=message):
+        check_resumable(tmp_path, {"training": {"epochs": 3}})
+
+
 # ---------------------------------------------------------------------- batches
 
 

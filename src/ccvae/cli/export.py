@@ -25,7 +25,8 @@ def export(run: Path, out: Path | None = None, graphs: list[str] | None = None, 
         check_no_link(run / "onnx")
     out = out or (Path("onnx") if is_address(run) else run / "onnx")
     with making("exporting graphs"):
-        paths = export_onnx(load(local_run(run), allow_class_paths=allow_class_paths), out, graphs or list(GRAPHS))
+        model = load(local_run(run), allow_class_paths=allow_class_paths)
+        paths = export_onnx(model, out, list(GRAPHS) if graphs is None else graphs)
     for path in paths:
         tell(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
 

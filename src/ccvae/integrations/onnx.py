@@ -229,8 +229,8 @@ def export_onnx(model: LatentModel, folder: str | Path, graphs: str | Sequence[s
     """
     graphs = [graphs] if isinstance(graphs, str) else graphs
     unknown = [name for name in graphs if name not in GRAPHS]
-    if unknown:
-        raise ValueError(f"graphs: expected some of {', '.join(GRAPHS)}, found {', '.join(unknown)}")
+    if unknown or not graphs:
+        raise ValueError(f"graphs: expected some of {', '.join(GRAPHS)}, found {', '.join(map(str, unknown)) or 'none'}")
     try:
         import onnx
         import onnxscript  # noqa: F401 — torch's exporter needs it

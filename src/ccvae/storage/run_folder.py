@@ -225,22 +225,31 @@ def present(folder: Path, name: str) -> Path:
 
 
 def check_free(folder: Path) -> None:
-    """Raise `ValueError` if a folder contains a training run."""
-    if (folder / "checkpoints").exists() or (folder / "metrics.csv").exists():
+    """Raise `ValueError` if a folder contains a training run, or the weights of one."""
+    if any(is_there(folder / name) for name in ("checkpoints", "metrics.csv", WEIGHTS)):
         raise ValueError(f"out: {folder} already contains a run; choose another folder, delete it, or continue with resume")
 
 
 def check_resumable(folder: Path, settings: Mapping[str, Any]) -> None:
     """Raise `ValueError` unless a run folder has the same settings: resumed training must be the same training."""
     known = read_settings(folder)
+    for section in settings:
+        if not isinstance(known.get(section, {}), dict):
+            raise ValueError(f"{folder / CONFIG}: {section}: expected a mapping, found {known[section]!r}")
+    before = {section: FORMERLY | known.get(section, {}) for section in settings}
     changed = [
-        f"{section}.{name} (was {known.get(section, {}).get(name, FORMERLY.get(name))!r}, now {value!r})"
+        f"{section}.{name} (was {before[section].get(name)!r}, now {value!r})"
         for section, values in settings.items()
         for name, value in yaml.safe_load(yaml.safe_dump(values)).items()
-        if known.get(section, {}).get(name, FORMERLY.get(name)) != value
+        if before[section].get(name) != value
         and name not in RESUMABLE_CHANGES
         and (name, value) not in RESOLVED
-        if not (name == "epochs" and value > (known.get(section, {}).get(name) or value))  # training may go on for longer
+        and not (name == "epochs" and is_longer(value, before[section].get(name)))
     ]
     if changed:
         raise ValueError(f"resume: {folder} was trained with other settings: {'; '.join(changed)}; use the same settings")
+
+
+def is_longer(epochs: int, before: Any) -> bool:
+    """Whether a training of some epochs continues one of a number that `config.yaml` names."""
+    return isinstance(before, int) and epochs > before
