@@ -14,7 +14,7 @@ def test_data_sets_are_shown_with_images_and_labels():
     data = squares(120)
     shown = replace(data, name="<b>squares & co")._repr_html_()
     assert "&lt;b&gt;squares &amp; co" in shown
-    assert shown.count("<img") == 8
+    assert shown.count("<img") == shown.count('width="64"') == 8, "images of 16 pixels are enlarged"
     for name in data.space.names:
         assert f"<td>{name}</td>" in shown
     assert "120 rows" in shown

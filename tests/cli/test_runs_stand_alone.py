@@ -167,6 +167,9 @@ def test_new_rows_of_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert set(test_rows) <= set(everything.splitlines())
     ROWS[["c", "x"]].iloc[::-1].to_csv("turned.csv", index=False)
     turned = said(["predict", "run", "--csv", "turned.csv"], capsys).splitlines()
+    assert everything.startswith("id,y=a,")
+    assert turned[0].startswith("line,y=a,"), "without their ids, rows have their line in the file"
+    assert turned[1].startswith("2,")
     assert [line.split(",")[1:] for line in turned[1:]] == [line.split(",")[1:] for line in everything.splitlines()[:0:-1]]
     ROWS[["x"]].to_csv("short.csv", index=False)
     assert main(["predict", "run", "--csv", "short.csv"]) == 2
@@ -186,6 +189,9 @@ def test_new_rows_of_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         assert main([*words, "--out", "result.csv"]) == 0
         found = pd.read_csv("result.csv")
         assert len(found) == rows, words
+        assert max(map(len, Path("result.csv").read_text().splitlines())) < 60, (
+            "numbers have as many digits as they are good for"
+        )
         assert {"x", "c"} <= set(found)
         assert set(found["c"]) <= {"u", "v", "w"}
         assert -60_000 < found["x"].min() <= found["x"].max() < 120_000

@@ -164,6 +164,10 @@ def test_the_progress_bar_names_the_stage(few, capsys):
     shown = capsys.readouterr()
     for title in ("teacher 1 of 2, epoch 1 of", "teacher 2 of 2, epoch 1 of", "CCVAE, epoch 1 of 2"):
         assert title in shown.out + shown.err
+    fit(model_for(few), few, **{**QUICK, "progress": True, "few_labels": False})
+    shown = capsys.readouterr()
+    assert "epoch 1 of 2:" in shown.out + shown.err
+    assert "CCVAE, " not in shown.out + shown.err
 
 
 def test_teachers_learn_from_every_observed_cell(few):

@@ -357,7 +357,7 @@ def write_table(model: "CCVAE", out: Path, results: Any, ids: "pd.Index | None" 
     suffix = out.suffix.lower()
     place = out if suffix == ".csv" else out.with_suffix(".csv") if suffix == ".png" else out.with_name(f"{out.name}.csv")
     with writing(place) as path:
-        table.reset_index().to_csv(path, index=False)
+        table.reset_index().to_csv(path, index=False, float_format="%.7g")
     tell(f"{len(table)} rows in {place}")
 
 

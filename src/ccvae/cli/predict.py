@@ -52,12 +52,13 @@ def predict(
     opened = inputs_of(model, run, images, split, None, allow_download, data, csv)
     with making("predicting"):
         table = model.predict_proba(opened, calibrated) if threshold is None else model.predict(opened, threshold, calibrated)
-    table.insert(0, "id", table.index)
+    name = table.index.name  # "line" of a table's rows
+    table.insert(0, "id" if name is None or name in table else name, table.index)
     if out is None:
         sys.stdout.write(table.to_csv(index=False, float_format="%.4f"))
     else:
         with writing(out) as path:
-            table.to_csv(path, index=False)
+            table.to_csv(path, index=False, float_format="%.7g")
         tell(f"{len(table)} rows in {out}")
     for problem in opened.broken:
         tell(f"cannot be read: {problem}")

@@ -259,7 +259,7 @@ def first_images(data: Dataset) -> list[Any]:
     """The first images of a data set for notebooks, none where inputs are vectors."""
     from ccvae.drawing.html import inline_image
 
-    return [inline_image(pixels, 48) for pixels in data.inputs[:SHOWN]] if data.inputs.ndim == 4 else []
+    return [inline_image(pixels, 64) for pixels in data.inputs[:SHOWN]] if data.inputs.ndim == 4 else []
 
 
 def check_inputs(inputs: np.ndarray) -> None:

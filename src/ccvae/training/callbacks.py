@@ -191,7 +191,7 @@ class EpochProgressBar(TQDMProgressBar):
     """Lightning's progress bar of an epoch, with the name of the stage before it.
 
     Args:
-        title: name of the stage; empty shows the epoch only.
+        title: name of the stage; empty shows the epoch and how many there are.
     """
 
     def __init__(self, title: str) -> None:
@@ -201,8 +201,8 @@ class EpochProgressBar(TQDMProgressBar):
     def on_train_epoch_start(self, trainer: lightning.Trainer, *args: Any) -> None:
         """Name stage and epoch."""
         super().on_train_epoch_start(trainer, *args)
-        if self.title:
-            self.train_progress_bar.set_description(f"{self.title}, epoch {trainer.current_epoch + 1} of {trainer.max_epochs}")
+        epoch = f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"
+        self.train_progress_bar.set_description(", ".join(filter(None, (self.title, epoch))))
 
     def get_metrics(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> dict[str, Any]:
         """What is shown beside the bar, without the version number of a logger's run."""
