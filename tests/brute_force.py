@@ -33,14 +33,15 @@ class LinearEncoder(nn.Module):
         return self.affine(x)
 
 
-def tiny_model(kinds, block_dim=1, style=1, seed=0, likelihood="normal", spread=1.0, neutral_style=False):
+def tiny_model(kinds, block_dim=1, style=1, seed=0, likelihood="normal", spread=1.0, **settings):
     """A float64 model of one number with linear networks and random parameters everywhere."""
     torch.manual_seed(seed)
     space = LabelSpace(tuple(KINDS[kind] for kind in kinds))
     sizes = block_dim if isinstance(block_dim, dict) else dict.fromkeys(space.names, block_dim)
     least = {label.name: len(label.values) - 1 if label.kind == "categorical" else 1 for label in space}
     latent = style + sum(max(sizes.get(name, 1), least[name]) for name in space.names)
-    config = ModelConfig(latent_dim=latent, block_dim=sizes, likelihood=likelihood, scale=0.7, neutral_style=neutral_style)
+    settings = {"neutral_style": False, **settings}
+    config = ModelConfig(latent_dim=latent, block_dim=sizes, likelihood=likelihood, scale=0.7, **settings)
     model = CCVAE(space, (1,), config, encoder=LinearEncoder(latent), decoder=nn.Linear(latent, 1)).double()
     with torch.no_grad():
         for parameter in model.parameters():
@@ -97,6 +98,9 @@ def label_factors(model, z):
         def prior(y, block=block, position=position, z_i=z_i):
             scale = torch.nn.functional.softplus(block.prior_raw_scale[position]) + 1e-3
             value = y.long()
+            if model.config.prior_components > 1:
+                log_normals = Normal(block.prior_loc[position][value], scale[value]).log_prob(z_i[:, None]).sum(-1)
+                return (block.prior_logits[position][value].log_softmax(-1) + log_normals).logsumexp(-1)
             return Normal(block.prior_loc[position][value], scale[value]).log_prob(z_i).sum(-1)
 
         factors.append((values, torch.zeros_like(values), classifier.log_prob, label_prior.log_prob, prior))

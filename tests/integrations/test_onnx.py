@@ -79,6 +79,26 @@ def test_graphs_compute_what_the_model_does(model, folder, rows):
     assert np.abs(moved - model.transfer(other, x, ["c", "e"]).numpy()).max() < TOLERANCE
 
 
+def test_components_are_those_that_the_model_chooses(tmp_path):
+    """Of mixtures as conditional priors: in generation by uniform numbers, in interventions by the present block."""
+    torch.manual_seed(0)
+    model = ccvae.CCVAE(SPACE, (FEATURES,), ccvae.ModelConfig(width=4, prior_components=3)).eval()
+    with torch.no_grad():
+        for block in model.label_blocks():
+            for parameter in block.parameters():
+                parameter += torch.randn_like(parameter)
+    export_onnx(model, tmp_path, ["intervene", "generate"])
+    rows = 40
+    x, changes = torch.randn(rows, FEATURES), {"a": 1, "c": "y", "d": "w", "e": 5.0}
+    strength = np.full(rows, 0.8, np.float32)
+    (changed,) = run(tmp_path, "intervene", inputs=x.numpy(), labels=labels(rows, **changes), strength=strength)
+    assert np.abs(changed - model.intervene(x, changes, strength=0.8).numpy()).max() < TOLERANCE
+    noise, uniform = (part.numpy() for part in sample_noise(model, rows, 3))
+    for given in ({"b": 1, "d": "v"}, {}):
+        (drawn,) = run(tmp_path, "generate", labels=labels(rows, **given), noise=noise, uniform=uniform)
+        assert np.abs(drawn - model.generate(rows, given, seed=3).numpy()).max() < TOLERANCE
+
+
 def test_images(tmp_path):
     torch.manual_seed(0)
     space = ccvae.LabelSpace((ccvae.Binary("a"),))

@@ -13,6 +13,8 @@ __all__ = ["NETWORKS", "LikelihoodName", "ModelConfig", "Network"]
 Network = Literal["auto", "attentive", "conv", "paper", "resnet", "mlp"]
 LikelihoodName = Literal["laplace", "normal", "bernoulli"]
 NETWORKS: tuple[str, ...] = get_args(Network)[1:]
+MOST_COMPONENTS = 64
+"""Normals of one p(z_i|y_i)."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,9 @@ class ModelConfig:
         width: channels of the first convolution, or units of a hidden layer divided by eight.
         neutral_style: read the style from the input with all labels neutralised, so that how labels show is kept in their own
             blocks (see `ccvae.model.latent_model.LatentModel.passes`). None does so with the network "attentive".
+        prior_components: number of Normals of each p(z_i|y_i), with weights, means and scales of their own: a label that shows
+            in distinct ways can have one for each, so that draws are such ways and no blends of them. One is the paper's model.
+            It concerns binary and categorical labels; a continuous one has one Normal, whose mean depends on its value.
         encoder: your own encoder as "package.module:Class", an `nn.Module` that is created with the input shape and
             `2 * latent_dim`. The module is imported, which runs its code.
         decoder: your own decoder as "package.module:Class", created with `latent_dim` and the output shape.
@@ -53,11 +58,13 @@ class ModelConfig:
     scale: float | None = None
     learn_scale: bool = False
     neutral_style: bool | None = None
+    prior_components: int = 1
 
     def __post_init__(self) -> None:
         check_types(self)
         check_whole("latent_dim", self.latent_dim, least=0, most=LARGEST_SIZE)
         check_whole("width", self.width, least=1, most=LARGEST_SIZE)
+        check_whole("prior_components", self.prior_components, least=1, most=MOST_COMPONENTS)
         check_range("dropout", self.dropout, least=0, below=1)
         if self.scale is not None:
             check_range("scale", self.scale, above=0)

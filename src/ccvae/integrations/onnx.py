@@ -10,7 +10,7 @@ Six files, each with a dynamic batch, and with the label space and the names of 
     transfer.onnx    source, target, chosen      -> outputs
 
 `labels` are `(batch, labels)` floats as `LabelSpace.encode` gives them: NaN in `intervene` leaves a label as it is, and in
-`generate` draws it from its prior by `uniform`.
+`generate` draws it from its prior by `uniform`. If p(z_i|y_i) has several components, `uniform` chooses one of them too.
 """
 
 from __future__ import annotations
@@ -143,13 +143,15 @@ class InterventionGraph(Graph):
         latents = self.mean_of(inputs)
         for block in self.model.label_blocks():
             values = labels[:, block.columns]
-            blocks = block.quantile(values.nan_to_num(), strength[:, None, None])
-            latents = placed(latents, block, blocks, ~values.isnan())
+            values, given = values.nan_to_num(), ~values.isnan()
+            prior = block.likely_component(values, latents[:, block.latents])
+            blocks = block.quantile(values, strength[:, None, None], prior)
+            latents = placed(latents, block, blocks, given)
         return self.decoded(latents)
 
 
 class GenerationGraph(Graph):
-    """New inputs for given labels, with each block drawn from p(z_i|y_i) by Normal noise."""
+    """New inputs for given labels, with each block drawn from p(z_i|y_i) by Normal noise; `uniform` chooses its component."""
 
     arguments = ("labels", "noise", "uniform")
 
@@ -163,8 +165,10 @@ class GenerationGraph(Graph):
         latents = noise
         for block in self.model.label_blocks():
             given = labels[:, block.columns]
-            values = torch.where(given.isnan(), block.prior_quantile(uniform[:, block.columns]), given)
-            prior = block.conditional_prior(values)
+            level, missing = uniform[:, block.columns], given.isnan()
+            drawn = block.prior_quantile(level)
+            values = torch.where(missing, drawn, given)
+            prior = block.component(values, torch.where(missing, block.remaining_level(level, drawn), level))
             blocks = prior.loc + prior.scale * noise[:, block.latents]
             latents = placed(latents, block, blocks, torch.ones_like(given, dtype=torch.bool))
         return self.decoded(latents)

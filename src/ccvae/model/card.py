@@ -88,6 +88,7 @@ def model_card(
             examples=list(map(Markup, example_lines(address or run.resolve().name, space, image, bool(columns)))),
             labels=[row_of(label) for label in space],
             columns=[row_of_column(column) for column in columns],
+            components=components_of(settings),
             data=data_sentences(run, settings, about),
             metrics=None if metrics is None else groups_of(metrics["summary"]),
             oracle=metrics is not None and any("oracle" in str(row["meaning"]) for row in metrics["summary"]),
@@ -218,6 +219,13 @@ def row_of(label: Label) -> dict[str, str]:
     else:
         values, prior = "any number", f"mean {label.mean:.4g}, standard deviation {label.scale:.4g}"
     return {"name": label.name, "kind": label.kind, "takes": values, "prior": prior}
+
+
+def components_of(settings: Mapping[str, Any]) -> int:
+    """Number of components of each p(z_i|y_i); settings may be anything."""
+    model = settings.get("model")
+    count = model.get("prior_components") if isinstance(model, dict) else None
+    return count if type(count) is int else 1
 
 
 def data_sentences(run: Path, settings: Mapping[str, Any], about: Mapping[str, Any]) -> list[str]:

@@ -32,7 +32,7 @@ class Counterfactual:
         values: the value that each image shows now.
         before: q(y|x) of the label before the change, one column per value.
         after: q(y|x) after the change.
-        distance: length of each change, in standard deviations of p(z_i|y_i), `(rows,)`.
+        distance: length of each change, in standard deviations of p(z_i|y_i) (of the whole mixture, if it is one), `(rows,)`.
     """
 
     images: Any

@@ -4,6 +4,10 @@ Every function changes label blocks of latents and decodes. Results are expected
 1], in the order of the given images. A strength is a quantile of p(z_i|y_i) along the direction in which the classifier's logit
 of the label grows: 0.5 is the typical case, 0.95 shows the label strongly. Sample k uses its own seed, `seed + k`, so it does
 not depend on the number of samples. Models of tables give tables in their columns' own units, unless they are given tensors.
+
+With several `prior_components`, each draw from p(z_i|y_i) is from one component, and a strength is a quantile of one component:
+of that from which the image's present block most probably comes (`intervene`), of one that is drawn (`generate`), or of the
+most probable one (`traverse`).
 """
 
 from __future__ import annotations
@@ -60,9 +64,10 @@ def generate(
     if count < 1:
         raise ValueError(f"count: expected at least 1, found {count}")
     noise, uniform = sample_noise(model, count, seed)
-    z = with_labels(model, noise, model.draw_labels(uniform), None, noise)
+    y = model.draw_labels(uniform)
+    z = with_labels(model, noise, y, None, noise, model.remaining_uniform(uniform, y))
     if given is not None and len(given):
-        z = with_labels(model, z, label_rows(model, given, count, "given"), strength, noise)
+        z = with_labels(model, z, label_rows(model, given, count, "given"), strength, noise, uniform)
     return as_given(model, model.decode(z), None)
 
 
@@ -88,8 +93,8 @@ def intervene(model: LatentModel, images: Any, changes: Conditions, strength: fl
     y = label_rows(model, changes, len(z), "changes", opened.read_ids)
     if bool(y.isnan().all()):
         raise ValueError("changes: name at least one label and the value it is to have")
-    noise = sample_noise(model, len(z), seed)[0] if strength is None else None
-    return as_given(model, model.decode(with_labels(model, z, y, strength, noise)), images, opened)
+    noise, uniform = sample_noise(model, len(z), seed) if strength is None else (None, None)
+    return as_given(model, model.decode(with_labels(model, z, y, strength, noise, uniform)), images, opened)
 
 
 @torch.no_grad()
@@ -194,19 +199,39 @@ def walk(model: LatentModel, name: str, steps: int, strength: float, between: tu
     return walked
 
 
-def with_labels(model: LatentModel, z: Tensor, y: Tensor, strength: float | None, noise: Tensor | None) -> Tensor:
-    """Latents whose blocks are set by p(z_i|y_i), at a quantile or by noise `(rows, latent_dim)`; where y is NaN they stay."""
+def with_labels(
+    model: LatentModel,
+    z: Tensor,
+    y: Tensor,
+    strength: float | None,
+    noise: Tensor | None,
+    uniform: Tensor | None = None,
+) -> Tensor:
+    """Latents whose blocks are set by p(z_i|y_i).
+
+    Args:
+        model: the model.
+        z: latents `(rows, latent_dim)`.
+        y: labels `(rows, labels)`; where they are NaN, blocks stay as they are.
+        strength: quantile of p(z_i|y_i); None draws from it.
+        noise: standard Normal numbers for draws, `(rows, latent_dim)`.
+        uniform: numbers in (0, 1) that choose components, `(rows, labels)`, independent of y. If they are not given, components
+            are those that the present blocks most probably come from.
+    """
     z = z.clone()
     given = ~y.isnan()
     y = y.nan_to_num()
     for block in model.label_blocks():
         values = y[:, block.columns].to(z.dtype)
+        if uniform is None:
+            prior = block.likely_component(values, z[:, block.latents])
+        else:
+            prior = block.component(values, uniform[:, block.columns])
         if strength is None:
             assert noise is not None
-            prior = block.conditional_prior(values)
             blocks = prior.loc + prior.scale * noise[:, block.latents]
         else:
-            blocks = block.quantile(values, checked_strength(strength))
+            blocks = block.quantile(values, checked_strength(strength), prior)
         for position, column in enumerate(block.columns.tolist()):
             where = block.latents[position]
             z[:, where] = torch.where(given[:, column, None], blocks[:, position], z[:, where])

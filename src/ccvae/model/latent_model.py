@@ -124,7 +124,7 @@ class LatentModel(nn.Module):
         self.run_folder: Path | None = None
         self.rows_read_once: Tensor | None = None
         self.shown_instead: Callable[[Tensor], Tensor] | None = None
-        self.blocks = nn.ModuleList(build_blocks(space, self.block_slices))
+        self.blocks = nn.ModuleList(build_blocks(space, self.block_slices, self.config.prior_components))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def __repr__(self) -> str:
@@ -217,12 +217,23 @@ class LatentModel(nn.Module):
         return x + changed_region(shown, without) * (without - x)
 
     def conditional_prior(self, y: Tensor) -> Normal:
-        """p(z|y) of labels `(batch, labels)`, none missing: Normal over `(batch, latent_dim)`, standard in the style."""
-        loc, scale = y.new_zeros(len(y), self.config.latent_dim), y.new_ones(len(y), self.config.latent_dim)
-        for block in self.label_blocks():
-            prior = block.conditional_prior(y[:, block.columns])
-            loc[:, block.latents], scale[:, block.latents] = prior.loc, prior.scale
-        return Normal(loc, scale, validate_args=False)
+        """p(z|y) of labels `(batch, labels)`, none missing: Normal over `(batch, latent_dim)`, standard in the style.
+
+        With several `prior_components`, it is the Normal with the mixture's means and variances; draw from
+        `conditional_component` then.
+        """
+        return over_latents(self, y, lambda block: block.conditional_prior(y[:, block.columns]))
+
+    def conditional_component(self, y: Tensor, uniform: Tensor) -> Normal:
+        """The components of p(z|y) that uniform numbers choose by their weights: a draw from them is a draw from p(z|y).
+
+        With one component, they are p(z|y) itself.
+
+        Args:
+            y: labels `(batch, labels)`, none missing.
+            uniform: numbers in (0, 1), `(batch, labels)`, independent of y (see `remaining_uniform`).
+        """
+        return over_latents(self, y, lambda block: block.component(y[:, block.columns], uniform[:, block.columns]))
 
     def classifier(self, z: Tensor) -> dict[str, Distribution]:
         """q(y_i|z_i) of latents `(batch, latent_dim)`: a distribution over `(batch,)` by label name."""
@@ -244,6 +255,18 @@ class LatentModel(nn.Module):
         for block in self.label_blocks():
             drawn[:, block.columns] = block.prior_quantile(uniform[:, block.columns])
         return drawn
+
+    def remaining_uniform(self, uniform: Tensor, y: Tensor) -> Tensor:
+        """Uniform numbers independent of the labels y that `draw_labels` made of others: all `(rows, labels)`.
+
+        They choose components of p(z|y); with one component there is no choice, and they are the same numbers.
+        """
+        if self.config.prior_components == 1:
+            return uniform
+        remaining = torch.empty_like(uniform)
+        for block in self.label_blocks():
+            remaining[:, block.columns] = block.remaining_level(uniform[:, block.columns], y[:, block.columns])
+        return remaining
 
     def log_likelihood(self, z: Tensor, x: Tensor) -> Tensor:
         """Log p(x|z) of inputs and latents: `(batch,)` nats."""
@@ -384,6 +407,15 @@ class LatentModel(nn.Module):
             calibrated: see `predict_proba`.
         """
         return decide(self.predict_proba(images, calibrated), self.space, threshold, self.calibration)
+
+
+def over_latents(model: LatentModel, y: Tensor, prior_of: Callable[[LabelBlocks], Normal]) -> Normal:
+    """Normal over `(batch, latent_dim)` from that of each module of label blocks; standard in the style."""
+    loc, scale = y.new_zeros(len(y), model.config.latent_dim), y.new_ones(len(y), model.config.latent_dim)
+    for block in model.label_blocks():
+        prior = prior_of(block)
+        loc[:, block.latents], scale[:, block.latents] = prior.loc, prior.scale
+    return Normal(loc, scale, validate_args=False)
 
 
 @contextmanager

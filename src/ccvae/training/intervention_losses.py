@@ -52,7 +52,8 @@ def intervention_loss(
     """How far the encoder's reading of edited images is from what was set: `(batch,)`, in standard deviations of p(z|y).
 
     In each row the blocks of some labels are replaced by draws z_i ~ p(z_i|y_i) with y_i ~ p(y_i), between the mean and a full
-    draw. Distances are Huber losses (squared where small, absolute where large), summed over latents.
+    draw. If p(z_i|y_i) has several components, mean and standard deviations are those of the one that is drawn. Distances are
+    Huber losses (squared where small, absolute where large), summed over latents.
 
     Args:
         model: the model.
@@ -67,7 +68,8 @@ def intervention_loss(
     uniform = mu.new_empty(2, shard.total, labels + 1).uniform_(generator=generator)[:, shard.rows]
     spread, uniform = uniform[0, :, -1:], uniform[..., :-1]
     with torch.no_grad():
-        prior = model.conditional_prior(model.draw_labels(uniform[0]).to(mu.dtype))
+        y = model.draw_labels(uniform[0])
+        prior = model.conditional_component(y.to(mu.dtype), model.remaining_uniform(uniform[0], y))
         drawn = prior.loc + prior.scale * noise[0] * spread
         changed = torch.cat([uniform[1] < min(0.5, LABELS_CHANGED / labels), uniform.new_zeros(len(mu), 1).bool()], 1)
         changed = changed[:, model.owner]
@@ -102,6 +104,7 @@ def absent_redrawn(
     shard = shard or Shard(len(y))
     rows = (y.new_empty(shard.total).uniform_(generator=generator) < share)[shard.rows, None]
     noise = y.new_empty(shard.total, model.config.latent_dim).normal_(generator=generator)[shard.rows]
+    uniform = component_numbers(model, y, generator, shard)
 
     def redrawn(z: Tensor) -> Tensor:
         z = z.clone()
@@ -109,7 +112,7 @@ def absent_redrawn(
             if isinstance(block, BinaryBlocks):
                 labels = y[:, block.columns]
                 with torch.no_grad():
-                    prior = block.conditional_prior(torch.zeros_like(labels))
+                    prior = block.component(torch.zeros_like(labels), uniform[:, block.columns])
                     drawn = prior.loc + prior.scale * noise[:, block.latents]
                 absent = (labels < ABSENT) & rows
                 z[:, block.latents] = torch.where(absent[..., None], drawn.to(z.dtype), z[:, block.latents])
@@ -136,19 +139,27 @@ def labels_alone(
     """
     shard = shard or Shard(len(y))
     noise = y.new_empty(shard.total, model.config.latent_dim).normal_(generator=generator)[shard.rows]
+    uniform = component_numbers(model, y, generator, shard)
 
     def redrawn(z: Tensor) -> Tensor:
         z = torch.cat([z[:, : model.style.start], noise[:, model.style].to(z.dtype)], 1)
         for block in model.label_blocks():
             labels = y[:, block.columns]
             with torch.no_grad():
-                prior = block.conditional_prior(labels.nan_to_num())
+                prior = block.component(labels.nan_to_num(), uniform[:, block.columns])
                 drawn = prior.loc + prior.scale * noise[:, block.latents]
             z[:, block.latents] = torch.where(labels.isnan()[..., None], z[:, block.latents], drawn.to(z.dtype))
         return z
 
     with showing(model, redrawn):
         yield
+
+
+def component_numbers(model: LatentModel, y: Tensor, generator: torch.Generator | None, shard: Shard) -> Tensor:
+    """Uniform numbers that choose components of p(z|y), in the shape of y; nothing is drawn where there is no choice."""
+    if model.config.prior_components == 1:
+        return torch.zeros_like(y)
+    return y.new_empty(shard.total, y.shape[1]).uniform_(generator=generator)[shard.rows]
 
 
 @contextmanager
@@ -191,6 +202,8 @@ def with_input_gradient_only(function: Callable[[Tensor], Tensor], x: Tensor) ->
 
 def elsewhere_kl(model: LatentModel, posterior: Normal, y: Tensor) -> Tensor:
     """KL of the style, plus KL of binary labels' blocks times the probability that the label is absent: `(batch,)` nats.
+
+    The KL from a mixture is an upper bound (see `ccvae.model.label_blocks.base.DiscreteBlocks.divergence`).
 
     Args:
         model: the model.

@@ -130,8 +130,7 @@ def log_prior(model: CCVAE, z: Tensor) -> Tensor:
     for block in model.label_blocks():
         here = z[:, block.latents]
         if isinstance(block, DiscreteBlocks):
-            prior = Normal(block.prior_loc, block.prior_scale, validate_args=False)
-            log_p = (prior.log_prob(here[..., None, :]).sum(-1) + block.log_prior).logsumexp(-1)
+            log_p = (block.value_log_conditional_priors(here) + block.log_prior).logsumexp(-1)
         elif isinstance(block, ContinuousBlocks):
             marginal = LowRankMultivariateNormal(
                 block.prior_loc, block.prior_slope[..., None], block.prior_scale.square(), validate_args=False

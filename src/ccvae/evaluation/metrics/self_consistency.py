@@ -41,8 +41,10 @@ def self_consistency(model: CCVAE, seed: int = 0, count: int = SAMPLES) -> dict[
             columns.append(torch.arange(count).remainder(len(label.values)).float())
     y = torch.stack(columns, -1).to(model.device)
     with torch.no_grad():
-        prior = model.conditional_prior(y.to(next(model.parameters()).dtype))
-        noise = torch.randn(prior.loc.shape, generator=generator).to(prior.loc)
+        y_given = y.to(next(model.parameters()).dtype)
+        white = torch.randn(count, model.config.latent_dim, generator=generator)
+        prior = model.conditional_component(y_given, torch.rand(y.shape, generator=generator).to(y_given))
+        noise = white.to(prior.loc)
         maps = model.classifier(prior.loc + prior.scale * noise)
     hits = []
     for column, label in enumerate(model.space):

@@ -13,6 +13,7 @@ from torch.nn.functional import logsigmoid
 
 from ccvae import labels as label_kinds
 from ccvae.distributions.logistic_normal import sigmoid_averages, value_probabilities
+from ccvae.distributions.mixtures import expected_log_mixture
 from ccvae.distributions.quadrature import found_where
 from ccvae.distributions.tilted_normal import tilted_normal
 from ccvae.model.label_blocks.base import FIRST_DISTANCE, SMALLEST_SLOPE, DiscreteBlocks, TiltedPosterior, full_precision
@@ -30,12 +31,16 @@ class BinaryBlocks(DiscreteBlocks):
         columns: the labels' columns.
         latents: `(labels, d)` positions of their blocks.
         labels: the labels, with their priors.
+        components: number of Normals of each p(z_i|y_i).
     """
 
-    def __init__(self, columns: list[int], latents: list[list[int]], labels: Sequence[label_kinds.Binary]) -> None:
+    def __init__(
+        self, columns: list[int], latents: list[list[int]], labels: Sequence[label_kinds.Binary], components: int = 1
+    ) -> None:
         size = len(latents[0])
         side = torch.tensor([-1.0, 1.0])[:, None].expand(len(columns), 2, size)
-        super().__init__(columns, latents, [label.priors for label in labels], FIRST_DISTANCE / math.sqrt(size) * side)
+        loc, read = FIRST_DISTANCE / math.sqrt(size) * side, torch.full((size, 1), 1 / math.sqrt(size))
+        super().__init__(columns, latents, [label.priors for label in labels], loc, read, components)
         self.weight = nn.Parameter(torch.full((len(columns), size), 1 / math.sqrt(size)))
         self.bias = nn.Parameter(torch.zeros(len(columns)))
 
@@ -63,7 +68,7 @@ class BinaryBlocks(DiscreteBlocks):
 
     def neutral(self) -> Tensor:
         """The conditional mean where the label is absent."""
-        return self.prior_loc[:, 0]
+        return self.prior_means[:, 0]
 
     def toward(self, y: Tensor) -> Tensor:
         """±w."""
@@ -136,6 +141,8 @@ class BinaryBlocks(DiscreteBlocks):
     def log_joint(self, mu: Tensor, sigma: Tensor, along: Tensor, mass: Tensor, mean: Tensor, square: Tensor) -> Tensor:
         """E[log p(z_i|y_i) p(y_i)] over both values, without the constant d/2 · log 2 pi: `(batch, labels)` nats.
 
+        Of several components, the lower bound of `ccvae.distributions.mixtures`, for each value under its own posterior.
+
         Args:
             mu: means of q(z_i|x), `(d, batch, labels)`.
             sigma: standard deviations of q(z_i|x), same shape.
@@ -144,17 +151,23 @@ class BinaryBlocks(DiscreteBlocks):
             mean: E[e] given each value, times its mass.
             square: E[e²] given each value, times its mass.
         """
-        loc, scale = (parameter.permute(1, 2, 0)[:, :, None] for parameter in (self.prior_loc, self.prior_scale))
+        order = (1, 2, 0) if self.components == 1 else (2, 1, 3, 0)
+        loc, scale = (
+            part.permute(order)[..., None, :] for part in (self.prior_loc, self.prior_scale)
+        )  # ([K,] 2, d, 1, labels)
         offset, spread = (mu - loc) / scale, sigma / scale
         slope = spread * along
         # the expected sum over dimensions of (offset + spread n)², where n is white noise with e along the unit vector
         distance = (
-            mass * (offset.square() + spread.square()).sum(1)
-            + 2 * mean * (offset * slope).sum(1)
-            + (square - mass) * slope.square().sum(1)
+            mass * (offset.square() + spread.square()).sum(-3)
+            + 2 * mean * (offset * slope).sum(-3)
+            + (square - mass) * slope.square().sum(-3)
         )
-        constant = self.log_prior.T[:, None] - scale.log().sum(1)
-        return (mass * constant - distance / 2).sum(0)
+        constant = self.log_prior.T[:, None] - scale.log().sum(-3)
+        each = mass * constant - distance / 2
+        if self.components > 1:
+            each = expected_log_mixture(each, self.log_weights.permute(2, 1, 0)[:, :, None], mass)
+        return each.sum(0)
 
 
 class GivenLabels(NamedTuple):

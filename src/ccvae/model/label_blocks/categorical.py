@@ -26,14 +26,18 @@ class CategoricalBlocks(DiscreteBlocks, ABC):
         columns: the labels' columns.
         latents: `(labels, d)` positions of their blocks.
         labels: the labels, with their priors; all of them with C classes.
+        components: number of Normals of each p(z_i|y_i).
     """
 
-    def __init__(self, columns: list[int], latents: list[list[int]], labels: Sequence[label_kinds.Categorical]) -> None:
+    def __init__(
+        self, columns: list[int], latents: list[list[int]], labels: Sequence[label_kinds.Categorical], components: int = 1
+    ) -> None:
         size, classes = len(latents[0]), len(labels[0].values)
         corners = torch.zeros(classes, size)
         corners[:, : classes - 1] = simplex(classes)
         corners = corners.expand(len(columns), classes, size)
-        super().__init__(columns, latents, [label.priors for label in labels], FIRST_DISTANCE * corners)
+        read = torch.eye(size)[:, : classes - 1]
+        super().__init__(columns, latents, [label.priors for label in labels], FIRST_DISTANCE * corners, read, components)
         self.weight = nn.Parameter(corners.clone())
         self.bias = nn.Parameter(torch.zeros(len(columns), classes))
 

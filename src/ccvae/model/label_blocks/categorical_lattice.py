@@ -45,13 +45,16 @@ class LatticeBlocks(CategoricalBlocks):
         columns: the labels' columns.
         latents: `(labels, d)` positions of their blocks.
         labels: the labels, with their priors; all of them with C classes.
+        components: number of Normals of each p(z_i|y_i).
     """
 
     nodes: Tensor
     log_node_weights: Tensor
 
-    def __init__(self, columns: list[int], latents: list[list[int]], labels: Sequence[label_kinds.Categorical]) -> None:
-        super().__init__(columns, latents, labels)
+    def __init__(
+        self, columns: list[int], latents: list[list[int]], labels: Sequence[label_kinds.Categorical], components: int = 1
+    ) -> None:
+        super().__init__(columns, latents, labels, components)
         nodes, weights = lattice(len(latents[0]))
         self.register_buffer("nodes", nodes.to(torch.get_default_dtype()), persistent=False)
         self.register_buffer("log_node_weights", weights.log().to(torch.get_default_dtype()), persistent=False)
@@ -99,9 +102,23 @@ class LatticeBlocks(CategoricalBlocks):
         """E[ log p(z_i|y_i) p(y_i) / (q(y_i|z_i) q(z_i|x)) ], averaged over values by weights: `(batch, labels)` nats."""
         mean = mu[..., None, :] + sigma[..., None, :] * given.mean
         variance = sigma[..., None, :] ** 2 * given.variance
-        scale = self.prior_scale
-        square = ((mean - self.prior_loc) ** 2 + variance) / scale**2
-        log_conditional_prior = -(square / 2 + scale.log()).sum(-1)
+        log_conditional_prior = self.expected_log_conditional_prior(mean, variance)
         log_posterior = -(given.mean**2 + given.variance).sum(-1) / 2 - sigma.log().sum(-1)[..., None]
         # both lack d/2 · log 2 pi
         return (weight * (log_conditional_prior + self.log_prior - given.log_classifier - log_posterior)).sum(-1)
+
+    def expected_log_conditional_prior(self, mean: Tensor, variance: Tensor) -> Tensor:
+        """E[log p(z_i|y_i)] under q(z_i|x,y_i) for every value, but for d/2 · log 2 pi: `(batch, labels, values)` nats.
+
+        Of several components, the lower bound logsumexp_k(log π_k + E[log N_k(z_i)]) (see `ccvae.distributions.mixtures`).
+
+        Args:
+            mean: of z_i under q(z_i|x,y_i), `(batch, labels, values, d)`.
+            variance: of z_i, same shape.
+        """
+        if self.components > 1:
+            mean, variance = mean[..., None, :], variance[..., None, :]
+        scale = self.prior_scale
+        square = ((mean - self.prior_loc) ** 2 + variance) / scale**2
+        each = -(square / 2 + scale.log()).sum(-1)
+        return each if self.components == 1 else (self.log_weights + each).logsumexp(-1)

@@ -37,18 +37,24 @@ class SampledBlocks(CategoricalBlocks):
     *Draws* from q(z_i|x,y_i) are one of the row's nodes, chosen by its weight and moved with the mean and the variances of the
     weighted nodes, so gradients of expectations are exact for sums of squares in z_i.
 
+    *Several components* of p(z_i|y_i): the mixture's log density is averaged over the same nodes, without bias if the label is
+    missing, by their weights if it is observed.
+
     *Predictions* are means over fixed nodes of q(z_i|x): deterministic.
 
     Args:
         columns: the labels' columns.
         latents: `(labels, d)` positions of their blocks.
         labels: the labels, with their priors; all of them with C classes.
+        components: number of Normals of each p(z_i|y_i).
     """
 
     points: Tensor
 
-    def __init__(self, columns: list[int], latents: list[list[int]], labels: Sequence[label_kinds.Categorical]) -> None:
-        super().__init__(columns, latents, labels)
+    def __init__(
+        self, columns: list[int], latents: list[list[int]], labels: Sequence[label_kinds.Categorical], components: int = 1
+    ) -> None:
+        super().__init__(columns, latents, labels, components)
         size = len(latents[0])
         self.training_nodes = node_count(size, TRAINING_NODES)
         points = sobol_points(size, node_count(size, PREDICTION_NODES))
@@ -79,7 +85,7 @@ class SampledBlocks(CategoricalBlocks):
     def tilt(self, mu: Tensor, sigma: Tensor, y: Tensor, noise: Tensor, uniform: Tensor) -> TiltedPosterior:
         """q(z_i|x,y_i), by importance weights of each row's own nodes."""
         given = (mu, sigma, y, noise, uniform)
-        chunks = list(self.row_chunks(mu, self.training_nodes))
+        chunks = list(self.row_chunks(mu, self.training_nodes * self.components))
         if len(chunks) == 1:
             return TiltedPosterior(*self.tilt_rows(*given))
         # nodes are computed again in the backward pass, instead of being kept
@@ -101,7 +107,11 @@ class SampledBlocks(CategoricalBlocks):
         masses = (log_weight - log_sum).exp()
         mean, square = ((masses[..., None] * power).sum(0) for power in (e, e.square()))
         variance = (square - mean.square()).clamp_min(0)
-        log_ratio = self.observed_ratio(mu, sigma, value, mean, variance) - (masses * log_classifier).sum(0)
+        if self.components == 1:
+            log_conditional_prior = self.expected_log_normal(mu + sigma * mean, sigma.square() * variance, value)
+        else:
+            log_conditional_prior = (masses * self.log_mixture(z, value)).sum(0)
+        log_ratio = self.observed_ratio(sigma, value, mean, variance, log_conditional_prior) - (masses * log_classifier).sum(0)
         # on an accelerator, to ask whether a label is missing costs more than to compute what then counts
         if on_accelerator(y) or not bool(observed.all()):
             log_ratio = torch.where(observed, log_ratio, self.missing_ratio(sigma, z, log_classifiers))
@@ -111,28 +121,43 @@ class SampledBlocks(CategoricalBlocks):
         log_q_y = log_sum - math.log(self.training_nodes)
         return torch.where(observed, log_q_y, 0), log_ratio, torch.where(observed[..., None], drawn, noise)
 
-    def observed_ratio(self, mu: Tensor, sigma: Tensor, value: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
-        """E[ log p(z_i|y_i) p(y_i) / q(z_i|x) ] under q(z_i|x,y_i), from the moments of white noise: `(rows, labels)` nats."""
-        prior = self.conditional_prior(value)
-        square = ((mu + sigma * mean - prior.loc).square() + sigma.square() * variance) / prior.scale.square()
-        log_conditional_prior = -(square / 2 + prior.scale.log()).sum(-1)
+    def observed_ratio(
+        self, sigma: Tensor, value: Tensor, mean: Tensor, variance: Tensor, log_conditional_prior: Tensor
+    ) -> Tensor:
+        """E[ log p(z_i|y_i) p(y_i) / q(z_i|x) ] under q(z_i|x,y_i), from moments of white noise: `(rows, labels)` nats."""
         log_posterior = -(mean.square() + variance).sum(-1) / 2 - sigma.log().sum(-1)  # both lack d/2 · log 2 pi
         log_prior = self.log_prior.expand(*value.shape, -1).take_along_dim(value[..., None], -1)[..., 0]
         return log_conditional_prior + log_prior - log_posterior
 
+    def expected_log_normal(self, mean: Tensor, variance: Tensor, value: Tensor) -> Tensor:
+        """E[log p(z_i|y_i)] of one component but for d/2 · log 2 pi, from the moments of z_i: `(rows, labels)` nats."""
+        prior = self.conditional_prior(value)
+        square = ((mean - prior.loc).square() + variance) / prior.scale.square()
+        return -(square / 2 + prior.scale.log()).sum(-1)
+
+    def log_mixture(self, z: Tensor, value: Tensor) -> Tensor:
+        """Log p(z_i|y_i) of the observed class but for d/2 · log 2 pi, at nodes: `(nodes, rows, labels)`."""
+        loc, scale, index = self.parameters_of(value)
+        square = ((z[..., None, :] - loc) / scale).square()
+        return (self.log_weights[index] - (square / 2 + scale.log()).sum(-1)).logsumexp(-1)
+
     def missing_ratio(self, sigma: Tensor, z: Tensor, log_classifiers: Tensor) -> Tensor:
         """E[ log p(z_i|y_i) p(y_i) / (q(y_i|z_i) q(z_i|x)) ] under q(z_i|x) q(y_i|z_i): `(rows, labels)` nats."""
-        each = self.value_log_conditional_priors(z) + self.log_prior - log_classifiers
+        each = self.value_log_products(z) + self.log_prior - log_classifiers
         log_posterior = -z.shape[-1] / 2 - sigma.log().sum(-1)  # both lack d/2 · log 2 pi
         return (log_classifiers.exp() * each).sum(-1).mean(0) - log_posterior
 
-    def value_log_conditional_priors(self, z: Tensor) -> Tensor:
+    def value_log_products(self, z: Tensor) -> Tensor:
         """Log p(z_i|y_i) of every class but for d/2 · log 2 pi, `(…, labels, C)`: products of matrices, for many classes."""
         precision = self.prior_scale.square().reciprocal()
         slope = precision * self.prior_loc
         constant = (slope * self.prior_loc / 2 + self.prior_scale.log()).sum(-1)
+        if self.components > 1:  # components are like further classes, until they are summed
+            constant = constant - self.log_weights
+            precision, slope, constant = (part.flatten(1, 2) for part in (precision, slope, constant))
         squares = torch.einsum("lcd,...ld->...lc", precision, z.square())
-        return torch.einsum("lcd,...ld->...lc", slope, z) - squares / 2 - constant
+        each = torch.einsum("lcd,...ld->...lc", slope, z) - squares / 2 - constant
+        return each if self.components == 1 else each.unflatten(-1, (-1, self.components)).logsumexp(-1)
 
 
 def node_count(size: int, most: int) -> int:

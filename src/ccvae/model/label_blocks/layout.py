@@ -40,8 +40,14 @@ def block_slices(space: LabelSpace, config: ModelConfig) -> list[slice]:
     return slices
 
 
-def build_blocks(space: LabelSpace, slices: list[slice]) -> list[LabelBlocks]:
-    """Label blocks: one module for all labels with the same kind, number of values and block size."""
+def build_blocks(space: LabelSpace, slices: list[slice], components: int = 1) -> list[LabelBlocks]:
+    """Label blocks: one module for all labels with the same kind, number of values and block size.
+
+    Args:
+        space: the labels.
+        slices: see `block_slices`.
+        components: number of Normals of each p(z_i|y_i) of binary and categorical labels.
+    """
     groups: dict[tuple[str, int, int], list[int]] = {}
     for column, label in enumerate(space):
         values = 0 if isinstance(label, Continuous) else len(label.values)
@@ -51,10 +57,10 @@ def build_blocks(space: LabelSpace, slices: list[slice]) -> list[LabelBlocks]:
         labels = [space.labels[column] for column in columns]
         latents = [list(range(slices[column].start, slices[column].stop)) for column in columns]
         if binary := [label for label in labels if isinstance(label, Binary)]:
-            blocks.append(BinaryBlocks(columns, latents, binary))
+            blocks.append(BinaryBlocks(columns, latents, binary, components))
         if categorical := [label for label in labels if isinstance(label, Categorical)]:
             kind = LatticeBlocks if len(latents[0]) in LATTICES else SampledBlocks
-            blocks.append(kind(columns, latents, categorical))
+            blocks.append(kind(columns, latents, categorical, components))
         if continuous := [label for label in labels if isinstance(label, Continuous)]:
             blocks.append(ContinuousBlocks(columns, latents, continuous))
     return blocks
