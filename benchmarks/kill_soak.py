@@ -42,6 +42,7 @@ ARGUMENTS = [
         "40",
     ],
     *["--training.accelerator", "cpu", "--training.teachers", "1", "--training.teacher_steps", "20"],
+    *["--training.student_steps", "20"],
 ]
 
 

@@ -1,5 +1,7 @@
 """FixMatch: what the network is sure of is a label of the changed image, and observed labels count as before."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -52,6 +54,16 @@ def test_unchanged_images_give_the_log_probability_of_the_guess(batch):
     p = model.predict_proba(x, calibrated=False)
     expected = 2 * np.log(p[["bright=0", "bright=1"]].max(axis=1).to_numpy()[1:])
     np.testing.assert_allclose(terms.log_q_y[1:, 0].detach().numpy(), expected, rtol=1e-4)
+
+
+def test_changed_images_leave_the_averages_of_batch_normalisation(batch):
+    model, x, y = batch
+    other = copy.deepcopy(model)
+    log_likelihood_of_labels(model.train(), x, y)
+    FixMatch(threshold=0.0)(other.train(), x, y)
+    before, after = dict(model.encoder.named_buffers()), dict(other.encoder.named_buffers())
+    assert any("running_mean" in name for name in before)
+    assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 def test_holes_are_of_the_size_that_was_asked_for():

@@ -18,10 +18,11 @@ from ccvae.data.soft_targets import SoftTargets
 from ccvae.model.ccvae import CCVAE, load
 from ccvae.model.classification import log_likelihood_of_labels
 from ccvae.model.label_blocks.continuous import ContinuousBlocks
-from ccvae.training import few_labels, teachers
+from ccvae.training import few_labels, students, teachers
 from ccvae.training.callbacks import StopOnInterrupt
-from ccvae.training.fit import Interrupted, fit
+from ccvae.training.fit import Interrupted, fit, train
 from ccvae.training.module import TrainingModule
+from ccvae.training.stage import Stage
 
 SMALL = {"latent_dim": 10, "width": 4, "dropout": 0.2}
 QUICK = {
@@ -31,6 +32,8 @@ QUICK = {
     "teachers": 2,
     "teacher_steps": 6,
     "teacher_width": 4,
+    "students": 1,
+    "student_steps": 4,
     "progress": False,
 }
 
@@ -57,7 +60,7 @@ def same(first, second):
 def test_labels_choose_the_recipe(data, few):
     assert few_labels.recipe_for(TrainConfig(few_labels=None), data) is None, "half of the cells are observed"
     recipe = few_labels.recipe_for(TrainConfig(few_labels=None), few)
-    assert recipe == few_labels.Recipe(recipe.labelled, 2, 2000, 50, 24, 0.8, 0.5, False, 0.1, 0.5, 1)
+    assert recipe == few_labels.Recipe(recipe.labelled, 1, 2000, 50, 24, 0.8, 0.5, False, 2, 1600, 0.3, 0.1, 0.5, 1)
     assert recipe.labelled == (~np.isnan(few.labels[few.splits["train"]])).any(1).sum()
     assert few_labels.recipe_for(TrainConfig(few_labels=False), few) is None
     assert few_labels.recipe_for(TrainConfig(few_labels=None, teachers=0), few) is None
@@ -102,10 +105,10 @@ def test_a_run_says_what_was_chosen_and_keeps_the_stages(few, tmp_path):
     settings = yaml.safe_load((run / "config.yaml").read_text())
     assert settings["few_labels"]["teachers"] == 2
     assert settings["few_labels"]["steps"] == 6
-    for number in (1, 2):
-        assert (run / "checkpoints" / f"teacher-{number}" / "predictions.safetensors").exists()
-        assert not (run / "checkpoints" / f"teacher-{number}" / "last.ckpt").exists()
-        assert len(pd.read_csv(run / "checkpoints" / f"teacher-{number}" / "metrics.csv"))
+    for name in ("teacher-1", "teacher-2", "student-1"):
+        assert (run / "checkpoints" / name / "predictions.safetensors").exists()
+        assert not (run / "checkpoints" / name / "last.ckpt").exists()
+        assert len(pd.read_csv(run / "checkpoints" / name / "metrics.csv"))
     assert load(run).calibration is not None
 
 
@@ -124,22 +127,23 @@ class Stop:
         monkeypatch.setattr(StopOnInterrupt, "on_train_batch_end", on_train_batch_end)
 
 
-@pytest.mark.parametrize("steps", [2, 6, 9, 14])
+@pytest.mark.parametrize("steps", [2, 6, 9, 14, 16, 18])
 def test_a_run_interrupted_in_any_stage_goes_on_exactly(few, tmp_path, monkeypatch, steps):
-    """Six steps for each of two teachers, then eight of the model."""
+    """Six steps for each of two teachers, four of the student, then eight of the model."""
     quick = {**QUICK, "teacher_batch_size": 20}
     straight = fit(model_for(few), few, tmp_path / "straight", **quick)
     with monkeypatch.context() as patch:
         Stop(patch, steps)
-        with pytest.raises(Interrupted, match=r"teacher \d of 2: stopped|^stopped") as stopped:
+        with pytest.raises(Interrupted, match=r"(teacher \d of 2|student 1 of 1): stopped|^stopped") as stopped:
             fit(model_for(few), few, tmp_path / "run", **quick)
-    in_model = "teacher" not in str(stopped.value)
+    in_model = not any(name in str(stopped.value) for name in ("teacher", "student"))
     assert (tmp_path / "run" / "model.safetensors").exists() is in_model, "weights appear once they are trained"
     again = fit(model_for(few), few, tmp_path / "run", resume=True, **quick)
     assert same(straight, again)
     for number in (1, 2):
         assert pd.read_csv(tmp_path / "run" / "checkpoints" / f"teacher-{number}" / "metrics.csv")["step"].tolist() == [6]
-    for name in ("metrics.csv", "checkpoints/teacher-1/metrics.csv", "checkpoints/teacher-2/metrics.csv"):
+    names = ("teacher-1", "teacher-2", "student-1")
+    for name in ("metrics.csv", *(f"checkpoints/{name}/metrics.csv" for name in names)):
         one, other = (pd.read_csv(tmp_path / run / name) for run in ("straight", "run"))
         assert one["step"].tolist() == other["step"].tolist()
 
@@ -149,9 +153,10 @@ def test_nothing_to_resume_is_said(few, tmp_path, caplog):
     assert "has no checkpoint to resume from" in caplog.text
 
 
-def test_damaged_predictions_of_a_teacher_are_refused(few, tmp_path):
+@pytest.mark.parametrize("who", ["teacher-1", "student-1"])
+def test_damaged_predictions_of_a_teacher_are_refused(few, tmp_path, who):
     fit(model_for(few), few, tmp_path / "run", **QUICK)
-    path = tmp_path / "run" / "checkpoints" / "teacher-1" / "predictions.safetensors"
+    path = tmp_path / "run" / "checkpoints" / who / "predictions.safetensors"
     rows = torch.zeros(3, 4)
     for content in (b"nothing", to_bytes({"predictions": rows}), to_bytes({"others": rows}), path.read_bytes()[:-9]):
         path.write_bytes(content)
@@ -162,7 +167,12 @@ def test_damaged_predictions_of_a_teacher_are_refused(few, tmp_path):
 def test_the_progress_bar_names_the_stage(few, capsys):
     fit(model_for(few), few, **{**QUICK, "progress": True})
     shown = capsys.readouterr()
-    for title in ("teacher 1 of 2, epoch 1 of", "teacher 2 of 2, epoch 1 of", "CCVAE, epoch 1 of 2"):
+    for title in (
+        "teacher 1 of 2, epoch 1 of",
+        "teacher 2 of 2, epoch 1 of",
+        "student 1 of 1, epoch 1 of",
+        "CCVAE, epoch 1 of 2",
+    ):
         assert title in shown.out + shown.err
     fit(model_for(few), few, **{**QUICK, "progress": True, "few_labels": False})
     shown = capsys.readouterr()
@@ -184,6 +194,61 @@ def test_teachers_learn_from_every_observed_cell(few):
     assert posterior.scale.max() < 0.01, "a teacher is sure of its latents"
     for block in model.label_blocks():
         assert any(p.requires_grad for p in block.parameters()) == isinstance(block, ContinuousBlocks), "logits are latents"
+
+
+def test_students_learn_from_soft_targets_of_all_rows(few, monkeypatch):
+    config = TrainConfig(few_labels=True, students=2, student_steps=4, teacher_width=4)
+    recipe = few_labels.recipe_for(config, few)
+    rows = few.splits["train"]
+    outputs = sum(len(label.output_columns) for label in few.space)
+    first = SoftTargets(few.space, rows, np.full((len(rows), outputs), 0.5, np.float32))
+    seen = []
+
+    def train(model, data, settings, stage, objective):
+        seen.append((stage.targets, settings.seed, settings.weight_decay, stage.title))
+        assert objective is log_likelihood_of_labels
+        assert len(data.splits["train"]) == len(rows)
+        assert not len(data.splits["validation"])
+        return False
+
+    stage = Stage(None, None)
+    last = students.teach(few, config, recipe, stage, train, first)
+    assert [each[3] for each in seen] == ["student 1 of 2", "student 2 of 2"]
+    assert seen[0][0] is first
+    assert seen[1][0] is not first, "the second learns from the first"
+    assert last is not seen[1][0]
+    assert seen[0][1] != seen[1][1]
+    assert {each[2] for each in seen} == {0.5}
+    assert students.teach(few, config, replace(recipe, students=0), stage, train, first) is first
+
+
+def test_a_student_has_an_attentive_network_without_scales(few):
+    recipe = few_labels.recipe_for(TrainConfig(few_labels=True), few)
+    model = students.student(few, recipe, seed=0)
+    assert isinstance(model.encoder.means, students.AttendedMeans)
+    x, y = next(iter(Batches(few, 50)))
+    log_likelihood_of_labels(model, x, y).total.sum().backward()
+    for name, parameter in model.named_parameters():
+        assert (parameter.grad is None) == (not parameter.requires_grad), name
+    assert model.posterior(x).scale.max() < 0.01
+
+
+def test_students_get_better_than_what_they_learn_from():
+    """Targets that are right in 70 % of the rows, wherever: what is common to them is the rule."""
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(0, 1, (1200, 4)).astype(np.float32)
+    truth = (inputs[:, 0] > 0).astype(int)
+    data = arrays(inputs, {"positive": truth}, validation=0, test=200).hide(10)
+    rows = data.splits["train"]
+    noisy = np.where(rng.random(len(rows)) < 0.7, truth[rows], 1 - truth[rows])
+    confident = np.where(noisy == 1, 0.9, 0.1)
+    targets = SoftTargets(data.space, rows, np.stack([1 - confident, confident], 1).astype(np.float32))
+    config = TrainConfig(few_labels=True, student_steps=400)
+    recipe = few_labels.recipe_for(config, data)
+    stage = Stage(None, None, progress=False)
+    learned = students.teach(data, config, recipe, stage, train, targets)
+    right = ((learned.predictions[:, 1] > 0.5) == truth[rows]).mean()
+    assert right > 0.9
 
 
 def test_passes_make_an_epoch_and_targets_fill_labels(few):
@@ -217,7 +282,7 @@ def test_the_model_learns_what_its_teachers_say(monkeypatch):
         torch.manual_seed(0)
         model = CCVAE.for_data(data, width=8, dropout=0.0)
         weights = {"classification_weight": 20.0, "intervention_weight": 0.0}
-        fit(model, data, few_labels=few, epochs=20, batch_size=50, progress=False, **weights)
+        fit(model, data, few_labels=few, students=0, epochs=20, batch_size=50, progress=False, **weights)
         right.append((model.predict(data.tensor("test"))["agree"] == agree[data.splits["test"]]).mean())
     assert right[1] > 0.92
     assert right[1] > right[0] + 0.03

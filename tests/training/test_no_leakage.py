@@ -70,7 +70,14 @@ def test_what_training_may_see_does_change_weights():
 
 
 @pytest.mark.parametrize(
-    "labelled", [[], ["--data.labelled_per_class", "8", "--training.teacher_steps", "20", "--training.teachers", "2"]]
+    "labelled",
+    [
+        [],
+        [
+            *["--data.labelled_per_class", "8", "--training.teacher_steps", "20", "--training.teachers", "2"],
+            *["--training.student_steps", "20"],
+        ],
+    ],
 )
 def test_test_rows_of_a_table_change_no_byte_of_the_weights(tmp_path, labelled):
     """By the command line: another table in whose test rows everything is different."""

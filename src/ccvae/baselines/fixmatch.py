@@ -6,11 +6,14 @@ moved, recoloured and with a hole. A cell, not a row, is labelled, so any patter
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ccvae.distributed.shard import Shard
 from ccvae.model.classification import LogLikelihood, log_likelihood_of_labels
@@ -63,7 +66,8 @@ class FixMatch:
         if not self.weight or guesses.isnan().all():
             return observed
         changed = with_hole(self.strong(x, generator, shard), self.hole, generator, shard)
-        guessed = log_likelihood_of_labels(model, changed, guesses)
+        with keeping_statistics(cast(nn.Module, model.encoder)):
+            guessed = log_likelihood_of_labels(model, changed, guesses)
         return LogLikelihood(observed.log_q_y + self.weight * guessed.log_q_y)
 
     @torch.no_grad()
@@ -78,6 +82,19 @@ class FixMatch:
                 sure = (found.values >= self.threshold) & y[:, block.columns].isnan()
                 guesses[:, block.columns] = torch.where(sure, found.indices.to(y.dtype), torch.nan)
         return guesses
+
+
+@contextmanager
+def keeping_statistics(network: nn.Module) -> Iterator[None]:
+    """Context in which batch normalisation normalises by the batch, but keeps its averages: changed images are not in them."""
+    norms = [module for module in network.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
 
 
 def with_hole(x: Tensor, side: float, generator: torch.Generator | None = None, shard: Shard | None = None) -> Tensor:

@@ -98,7 +98,8 @@ def train(
             tell(
                 f"labels are few: {recipe.teachers} teachers are trained on the {recipe.labelled:,} labelled rows first "
                 f"({recipe.steps:,} steps each, dropout {recipe.dropout}, weight decay {recipe.weight_decay}"
-                f"{', mirrored images' if recipe.flip else ''}); --training.few_labels false leaves them out"
+                f"{', mirrored images' if recipe.flip else ''}){with_students(recipe.students, recipe.student_steps)}; "
+                "--training.few_labels false leaves this out"
             )
     torch.manual_seed(training.seed)
     # a resumed run's checkpoint replaces the weights
@@ -128,3 +129,11 @@ def train(
     if figures:
         draw(out, dataset, allow_class_paths=True)
     exit_now()
+
+
+def with_students(students: int, steps: int) -> str:
+    """What is said of students after their teachers."""
+    if not students:
+        return ""
+    who = "a student learns" if students == 1 else f"{students} students learn, one from the other,"
+    return f", then {who} from them on all rows ({steps:,} steps)"

@@ -52,9 +52,13 @@ class TrainConfig:
         teacher_width: channels of a teacher's first convolution, or units of its hidden layers divided by eight.
         teacher_dropout: probability with which a teacher's last features are dropped in training.
         teacher_weight_decay: weight decay of a teacher's weights.
+        students: number of classifiers that learn, one after the other, from what the teachers (or the student before) predict
+            for all rows; the CCVAE learns from the last. 0 trains none.
+        student_steps: training steps of each student.
+        student_dropout: probability with which a student's features are dropped in training.
         taught_labelled_share: `labelled_share` once teachers have labelled the other rows; with a larger one, the few labelled
             rows are repeated until they are memorized.
-        taught_weight_decay: `weight_decay` of the model that is taught.
+        taught_weight_decay: `weight_decay` of students and of the CCVAE that they teach.
         flip: mirror every second training image, left to right. None mirrors if labels are few and the reader of the data
             says that mirrored images have the same labels (faces and clothes do, digits and organs do not).
         shift: move training images by up to this number of pixels each way.
@@ -94,12 +98,15 @@ class TrainConfig:
     elsewhere_weight: float = 1.0
     redrawn_share: float | None = None
     few_labels: bool | None = None
-    teachers: int = 2
+    teachers: int = 1
     teacher_steps: int = 2000
     teacher_batch_size: int = 50
     teacher_width: int = 24
     teacher_dropout: float = 0.8
     teacher_weight_decay: float = 0.5
+    students: int = 2
+    student_steps: int = 1600
+    student_dropout: float = 0.3
     taught_labelled_share: float = 0.1
     taught_weight_decay: float = 0.5
     flip: bool | None = None
@@ -136,10 +143,13 @@ class TrainConfig:
             ("teacher_steps", 1),
             ("teacher_batch_size", 2),
             ("teacher_width", 1),
+            ("students", 0),
+            ("student_steps", 1),
             ("shift", 0),
         ):
             check_whole(name, getattr(self, name), least=least)
         check_range("teacher_dropout", self.teacher_dropout, least=0, below=1)
+        check_range("student_dropout", self.student_dropout, least=0, below=1)
         check_range("teacher_weight_decay", self.teacher_weight_decay, least=0)
         check_range("taught_labelled_share", self.taught_labelled_share, above=0, most=1)
         check_range("taught_weight_decay", self.taught_weight_decay, least=0)

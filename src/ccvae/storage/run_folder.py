@@ -65,7 +65,13 @@ __all__ = [
 RESUMABLE_CHANGES = ("accelerator", "devices", "num_nodes", "strategy", "compile", "logger", "log_pictures")
 RESOLVED = (("latent_dim", 0), ("precision", "auto"), ("network", "auto"), ("block_dim", None), ("epochs", None))
 """Settings for which the run folder has the value that was chosen instead."""
-FORMERLY = {"redrawn_share": 0.0, "prior_components": 1}
+FORMERLY = {
+    "redrawn_share": 0.0,
+    "prior_components": 1,
+    "students": 0,
+    "student_steps": 1600,
+    "student_dropout": 0.3,
+}
 """What was done before there were these settings, in runs that do not have them."""
 PARTIAL = "interrupted after"
 """Name of the entry in the weights' metadata that says how far an interrupted training came."""

@@ -2,11 +2,14 @@
 
 With few labelled rows, the encoder of a CCVAE memorizes them and then follows the reconstruction. So training has stages:
 
-1. *Teachers*: several classifiers with different seeds maximize log q(y|x) of the labelled rows, under strong dropout and
-   weight decay.
+1. *Teachers*: classifiers with different seeds, one by default, maximize log q(y|x) of the labelled rows, under strong dropout
+   and weight decay.
 2. Their averaged q(y|x) is the *soft target* of every missing label (`ccvae.data.soft_targets`; distillation: Hinton et al.,
    2015; ensembles: Lakshminarayanan et al., 2017). What counts is the cell, not the row: any pattern of labels may be missing.
-3. The CCVAE is trained as usual. Its exact bound takes a soft target as an observed label.
+3. *Students*, larger classifiers, learn from all rows one after the other, and the q(y|x) of each are the soft targets from then
+   on. Each gets better than what it learned from, for it sees many more images (as in Furlanello et al., 2018, and Xie et al.,
+   2020).
+4. The CCVAE is trained as usual. Its exact bound takes a soft target as an observed label.
 
 Each stage has its own checkpoints, so that a resumed run is exactly the uninterrupted one.
 """
@@ -40,9 +43,13 @@ class Recipe:
         width: channels of a teacher's first convolution, or units of a hidden layer divided by eight.
         dropout: of a teacher's last features.
         weight_decay: of a teacher's weights.
-        flip: whether teachers and CCVAE see mirrored images.
-        taught_labelled_share: share of labelled rows in the CCVAE's batches; None samples all rows uniformly.
-        taught_weight_decay: of the CCVAE's weights.
+        flip: whether teachers, students and CCVAE see mirrored images.
+        students: how many classifiers learn from the teachers, one from the other.
+        student_steps: of each.
+        student_dropout: of a student's features.
+        taught_labelled_share: share of labelled rows in the batches of students and of the CCVAE; None samples all rows
+            uniformly.
+        taught_weight_decay: of the weights of students and of the CCVAE.
         taught_passes: passes over the unlabelled rows that make an epoch, which keeps its number of steps about the same.
     """
 
@@ -54,6 +61,9 @@ class Recipe:
     dropout: float
     weight_decay: float
     flip: bool
+    students: int
+    student_steps: int
+    student_dropout: float
     taught_labelled_share: float | None
     taught_weight_decay: float
     taught_passes: int
@@ -85,6 +95,9 @@ def recipe_for(config: TrainConfig, data: Dataset) -> Recipe | None:
         dropout=config.teacher_dropout,
         weight_decay=config.teacher_weight_decay,
         flip=bool(flipped(config, data)),
+        students=config.students,
+        student_steps=config.student_steps,
+        student_dropout=config.student_dropout,
         taught_labelled_share=share,
         taught_weight_decay=config.taught_weight_decay,
         taught_passes=max(1, round(before / after)),

@@ -29,7 +29,7 @@ from ccvae.model.saving import save, save_settings
 from ccvae.storage.atomic import writing
 from ccvae.storage.links import check_inside, check_no_link
 from ccvae.storage.run_folder import WEIGHTS, check_free
-from ccvae.training import few_labels, teachers
+from ccvae.training import few_labels, students, teachers
 from ccvae.training.callbacks import (
     STEPS_BETWEEN_CHECKS,
     Checkpoints,
@@ -74,8 +74,8 @@ def fit(
 ) -> Model:
     """Train a model, and keep the weights with the best validation bound (the last weights, without validation rows).
 
-    If labels are few, teachers are trained first (see `ccvae.training.few_labels`). Afterwards probabilities are calibrated on
-    the labels of the validation rows (see `ccvae.model.calibration`).
+    If labels are few, teachers and students are trained first (see `ccvae.training.few_labels`). Afterwards probabilities are
+    calibrated on the labels of the validation rows (see `ccvae.model.calibration`).
 
     Args:
         model: the model, trained in place.
@@ -132,6 +132,7 @@ def fit(
     try:
         if recipe is not None:
             targets = teachers.teach(data, config, recipe, stage, train)
+            targets = students.teach(data, config, recipe, stage, train, targets)
             stage = replace(stage, targets=targets, passes=recipe.taught_passes)
             config = few_labels.taught_config(config, recipe)
         train(model, data, config, replace(stage, augmentation=augmentation), objective, callbacks, loggers)
@@ -180,7 +181,7 @@ def check_resumption(folder: Path | None) -> None:
     if folder is None:
         raise ValueError("resume: there is no run folder to resume from; give out")
     kept = folder / "checkpoints"
-    for path in (kept, *kept.glob("teacher-*")):
+    for path in (kept, *kept.glob("teacher-*"), *kept.glob("student-*")):
         check_no_link(path)
     check_inside(folder, [path.relative_to(folder).as_posix() for path in folder.rglob("*")])
     if any((kept / name).exists() for name in (LAST, PREVIOUS)) or teachers.begun(kept):
