@@ -18,10 +18,10 @@ import jupytext
 from mkdocs.exceptions import PluginError
 from mkdocs.plugins import get_plugin_logger
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError
 
-LONGEST = 300
-"""Seconds that a cell may take."""
+LONGEST = 1800
+"""Seconds that a cell may take: on an idle core none takes more than two minutes."""
 NOTEBOOK = "---\njupyter:"
 RULE = "------------------"
 """What separates the cell from the error in nbclient's messages."""
@@ -50,6 +50,8 @@ def execute(notebook: Any, name: str) -> None:
         except CellExecutionError as error:
             lines = CONTROL.sub("", f"{error}").split(RULE)
             raise PluginError(f"{name}: this cell failed with {error.ename}: {error.evalue}\n{lines[1]}") from None
+        except CellTimeoutError as error:
+            raise PluginError(f"{name}: {error}") from None
     logger.info("%s: executed in %.0f s", name, time.monotonic() - started)
 
 
