@@ -132,6 +132,25 @@ def test_dry_run_writes_nothing(tmp_path, capsys):
     assert re.search(r"training: 2 epochs, about [\d,]+ steps of \d+ rows, in ", told)
 
 
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (
+            [],
+            "a teacher is trained on the 100 labelled rows first (2,000 steps, dropout 0.8, weight decay 0.5), "
+            "then 2 students are trained in turn on all rows (1,600 steps); ",
+        ),
+        (["--training.teachers", "3", "--training.students", "1"], "then a student is trained on all rows (1,600 steps); "),
+        (["--training.teachers", "3", "--training.students", "0"], "3 teachers are trained on the 100 labelled rows first ("),
+    ],
+)
+def test_what_is_done_about_few_labels_is_said(capsys, settings, expected):
+    assert main(["train", "digits", "--data.labelled", "100", "--dry-run", *settings]) == 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert expected in told
+    assert ("student" in told) == ("0" not in settings)
+
+
 def test_config_file_and_flags(tmp_path, capsys):
     config = tmp_path / "config.yaml"
     config.write_text(yaml.safe_dump({"source": "digits", "model": {"width": 6}, "training": {"epochs": 1}}))

@@ -60,7 +60,7 @@ def same(first, second):
 def test_labels_choose_the_recipe(data, few):
     assert few_labels.recipe_for(TrainConfig(few_labels=None), data) is None, "half of the cells are observed"
     recipe = few_labels.recipe_for(TrainConfig(few_labels=None), few)
-    assert recipe == few_labels.Recipe(recipe.labelled, 1, 2000, 50, 24, 0.8, 0.5, False, 2, 1600, 0.3, 0.1, 0.5, 1)
+    assert recipe == few_labels.Recipe(recipe.labelled, 1, 2000, 50, 24, 0.8, 0.5, False, 2, 873, 0.3, 0.1, 0.15, 1)
     assert recipe.labelled == (~np.isnan(few.labels[few.splits["train"]])).any(1).sum()
     assert few_labels.recipe_for(TrainConfig(few_labels=False), few) is None
     assert few_labels.recipe_for(TrainConfig(few_labels=None, teachers=0), few) is None
@@ -77,7 +77,7 @@ def test_a_taught_model_sees_fewer_labelled_rows_in_as_many_steps(settings, shar
     recipe = few_labels.recipe_for(config, data)
     assert (recipe.taught_labelled_share, recipe.taught_passes) == (share, passes)
     taught = few_labels.taught_config(config, recipe)
-    assert (taught.labelled_share, taught.weight_decay) == (share, 0.5)
+    assert (taught.labelled_share, taught.weight_decay) == (share, 0.15)
     shares = (config.labelled_share, recipe.taught_labelled_share)
     before, after = (Batches(data, config.batch_size, labelled_share=each) for each in shares)
     assert recipe.taught_passes == round(len(before) / len(after))
@@ -218,7 +218,7 @@ def test_students_learn_from_soft_targets_of_all_rows(few, monkeypatch):
     assert seen[1][0] is not first, "the second learns from the first"
     assert last is not seen[1][0]
     assert seen[0][1] != seen[1][1]
-    assert {each[2] for each in seen} == {0.5}
+    assert {each[2] for each in seen} == {0.15}
     assert students.teach(few, config, replace(recipe, students=0), stage, train, first) is first
 
 

@@ -96,8 +96,8 @@ def train(
         tell(description(dataset))
         if recipe is not None:
             tell(
-                f"labels are few: {recipe.teachers} teachers are trained on the {recipe.labelled:,} labelled rows first "
-                f"({recipe.steps:,} steps each, dropout {recipe.dropout}, weight decay {recipe.weight_decay}"
+                f"labels are few: {counted(recipe.teachers, 'teacher')} trained on the {recipe.labelled:,} labelled rows first "
+                f"({recipe.steps:,} steps, dropout {recipe.dropout}, weight decay {recipe.weight_decay}"
                 f"{', mirrored images' if recipe.flip else ''}){with_students(recipe.students, recipe.student_steps)}; "
                 "--training.few_labels false leaves this out"
             )
@@ -131,9 +131,14 @@ def train(
     exit_now()
 
 
+def counted(number: int, what: str) -> str:
+    """A number of things and its verb, such as "a teacher is" or "2 teachers are"."""
+    return f"a {what} is" if number == 1 else f"{number} {what}s are"
+
+
 def with_students(students: int, steps: int) -> str:
     """What is said of students after their teachers."""
     if not students:
         return ""
-    who = "a student learns" if students == 1 else f"{students} students learn, one from the other,"
-    return f", then {who} from them on all rows ({steps:,} steps)"
+    in_turn = " in turn" if students > 1 else ""
+    return f", then {counted(students, 'student')} trained{in_turn} on all rows ({steps:,} steps)"

@@ -54,7 +54,7 @@ class TrainConfig:
         teacher_weight_decay: weight decay of a teacher's weights.
         students: number of classifiers that learn, one after the other, from what the teachers (or the student before) predict
             for all rows; the CCVAE learns from the last. 0 trains none.
-        student_steps: training steps of each student.
+        student_steps: training steps of each student, at most as many as the CCVAE's.
         student_dropout: probability with which a student's features are dropped in training.
         taught_labelled_share: `labelled_share` once teachers have labelled the other rows; with a larger one, the few labelled
             rows are repeated until they are memorized.
@@ -108,7 +108,7 @@ class TrainConfig:
     student_steps: int = 1600
     student_dropout: float = 0.3
     taught_labelled_share: float = 0.1
-    taught_weight_decay: float = 0.5
+    taught_weight_decay: float = 0.15
     flip: bool | None = None
     shift: int = 0
     color: float = 0.0

@@ -6,9 +6,8 @@ With few labelled rows, the encoder of a CCVAE memorizes them and then follows t
    and weight decay.
 2. Their averaged q(y|x) is the *soft target* of every missing label (`ccvae.data.soft_targets`; distillation: Hinton et al.,
    2015; ensembles: Lakshminarayanan et al., 2017). What counts is the cell, not the row: any pattern of labels may be missing.
-3. *Students*, larger classifiers, learn from all rows one after the other, and the q(y|x) of each are the soft targets from then
-   on. Each gets better than what it learned from, for it sees many more images (as in Furlanello et al., 2018, and Xie et al.,
-   2020).
+3. *Students*, larger classifiers, learn from all rows in turn, and the q(y|x) of each are the soft targets from then on. Each
+   gets better than what it learned from, for it sees many more images (as in Furlanello et al., 2018, and Xie et al., 2020).
 4. The CCVAE is trained as usual. Its exact bound takes a soft target as an observed label.
 
 Each stage has its own checkpoints, so that a resumed run is exactly the uninterrupted one.
@@ -16,6 +15,7 @@ Each stage has its own checkpoints, so that a resumed run is exactly the uninter
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,7 +23,7 @@ import numpy as np
 from ccvae.config import TrainConfig
 from ccvae.data.dataset import Dataset
 from ccvae.training.augmentation import Augmentation
-from ccvae.training.duration import labelled_rows, steps_per_pass
+from ccvae.training.duration import chosen_epochs, labelled_rows, steps_per_epoch, steps_per_pass
 
 __all__ = ["Recipe", "augmentation_for", "labels_are_few", "recipe_for", "taught_config"]
 
@@ -96,7 +96,7 @@ def recipe_for(config: TrainConfig, data: Dataset) -> Recipe | None:
         weight_decay=config.teacher_weight_decay,
         flip=bool(flipped(config, data)),
         students=config.students,
-        student_steps=config.student_steps,
+        student_steps=min(config.student_steps, math.ceil(chosen_epochs(config, data) * steps_per_epoch(config, data))),
         student_dropout=config.student_dropout,
         taught_labelled_share=share,
         taught_weight_decay=config.taught_weight_decay,
