@@ -137,7 +137,7 @@ def test_dry_run_writes_nothing(tmp_path, capsys):
     [
         (
             [],
-            "a teacher is trained on the 100 labelled rows first (2,000 steps, dropout 0.8, weight decay 0.5), "
+            "a teacher is trained on the 100 labelled rows first (2,000 steps, dropout 0.6, weight decay 0.5), "
             "then 2 students are trained in turn on all rows (1,600 steps); ",
         ),
         (["--training.teachers", "3", "--training.students", "1"], "then a student is trained on all rows (1,600 steps); "),

@@ -18,7 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ccvae.distributed.shard import Shard
 from ccvae.model.classification import LogLikelihood, log_likelihood_of_labels
 from ccvae.model.inference import evaluating
-from ccvae.model.label_blocks.base import DiscreteBlocks
+from ccvae.model.label_blocks.discrete import DiscreteBlocks
 from ccvae.model.latent_model import LatentModel
 from ccvae.training.augmentation import Augmentation
 

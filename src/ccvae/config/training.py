@@ -102,7 +102,7 @@ class TrainConfig:
     teacher_steps: int = 2000
     teacher_batch_size: int = 50
     teacher_width: int = 24
-    teacher_dropout: float = 0.8
+    teacher_dropout: float = 0.6
     teacher_weight_decay: float = 0.5
     students: int = 2
     student_steps: int = 1600

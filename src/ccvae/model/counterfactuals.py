@@ -13,8 +13,8 @@ from torch import Tensor
 
 from ccvae.labels import Continuous
 from ccvae.model.interventions import across, block_of
-from ccvae.model.label_blocks.base import DiscreteBlocks
 from ccvae.model.label_blocks.continuous import ContinuousBlocks
+from ccvae.model.label_blocks.discrete import DiscreteBlocks
 from ccvae.model.latent_model import LatentModel
 from ccvae.model.outputs import as_given
 

@@ -203,7 +203,7 @@ def with_input_gradient_only(function: Callable[[Tensor], Tensor], x: Tensor) ->
 def elsewhere_kl(model: LatentModel, posterior: Normal, y: Tensor) -> Tensor:
     """KL of the style, plus KL of binary labels' blocks times the probability that the label is absent: `(batch,)` nats.
 
-    The KL from a mixture is an upper bound (see `ccvae.model.label_blocks.base.DiscreteBlocks.divergence`).
+    The KL from a mixture is an upper bound (see `ccvae.model.label_blocks.discrete.DiscreteBlocks.divergence`).
 
     Args:
         model: the model.

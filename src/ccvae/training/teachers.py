@@ -22,7 +22,7 @@ from ccvae.data.soft_targets import SoftTargets, mean_predictions
 from ccvae.distributed.shard import is_first_process
 from ccvae.model.ccvae import CCVAE
 from ccvae.model.classification import log_likelihood_of_labels
-from ccvae.model.label_blocks.base import DiscreteBlocks
+from ccvae.model.label_blocks.discrete import DiscreteBlocks
 from ccvae.model.latent_model import LatentModel
 from ccvae.model.networks.build import HIDDEN_UNITS_PER_WIDTH
 from ccvae.model.networks.mlp import mlp_encoder

@@ -6,11 +6,11 @@ from torch.distributions import Normal, kl_divergence
 
 from ccvae.config import ModelConfig
 from ccvae.labels import Binary, Categorical, Continuous, LabelSpace
-from ccvae.model.label_blocks.base import DiscreteBlocks
 from ccvae.model.label_blocks.binary import BinaryBlocks
 from ccvae.model.label_blocks.categorical_lattice import LatticeBlocks
 from ccvae.model.label_blocks.categorical_sampled import SampledBlocks
 from ccvae.model.label_blocks.continuous import ContinuousBlocks
+from ccvae.model.label_blocks.discrete import DiscreteBlocks
 from ccvae.model.label_blocks.layout import block_slices, build_blocks
 
 SPACE = LabelSpace(

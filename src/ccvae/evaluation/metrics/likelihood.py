@@ -20,8 +20,8 @@ from ccvae.evaluation.metrics.metric import Metric
 from ccvae.model.bound import bound
 from ccvae.model.ccvae import CCVAE
 from ccvae.model.inference import evaluating
-from ccvae.model.label_blocks.base import DiscreteBlocks
 from ccvae.model.label_blocks.continuous import ContinuousBlocks
+from ccvae.model.label_blocks.discrete import DiscreteBlocks
 
 __all__ = ["METRICS", "bound_terms", "log_evidence", "log_prior", "reconstruction_error", "terms_by_row"]
 

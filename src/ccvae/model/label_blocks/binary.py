@@ -16,7 +16,8 @@ from ccvae.distributions.logistic_normal import sigmoid_averages, value_probabil
 from ccvae.distributions.mixtures import expected_log_mixture
 from ccvae.distributions.quadrature import found_where
 from ccvae.distributions.tilted_normal import tilted_normal
-from ccvae.model.label_blocks.base import FIRST_DISTANCE, SMALLEST_SLOPE, DiscreteBlocks, TiltedPosterior, full_precision
+from ccvae.model.label_blocks.base import SMALLEST_SLOPE, TiltedPosterior, full_precision
+from ccvae.model.label_blocks.discrete import FIRST_DISTANCE, DiscreteBlocks
 
 __all__ = ["BinaryBlocks"]
 

@@ -12,7 +12,8 @@ from torch.distributions import Categorical
 from torch.nn.functional import log_softmax
 
 from ccvae import labels as label_kinds
-from ccvae.model.label_blocks.base import FIRST_DISTANCE, DiscreteBlocks, full_precision
+from ccvae.model.label_blocks.base import full_precision
+from ccvae.model.label_blocks.discrete import FIRST_DISTANCE, DiscreteBlocks
 
 __all__ = ["CategoricalBlocks"]
 
