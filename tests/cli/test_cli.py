@@ -138,9 +138,12 @@ def test_dry_run_writes_nothing(tmp_path, capsys):
         (
             [],
             "a teacher is trained on the 100 labelled rows first (2,000 steps, dropout 0.6, weight decay 0.5), "
-            "then 2 students are trained in turn on all rows (1,600 steps); ",
+            "then a student is trained on all rows (1,500 steps); ",
         ),
-        (["--training.teachers", "3", "--training.students", "1"], "then a student is trained on all rows (1,600 steps); "),
+        (
+            ["--training.teachers", "3", "--training.students", "2"],
+            "then 2 students are trained one after the other on all rows (1,500 steps); ",
+        ),
         (["--training.teachers", "3", "--training.students", "0"], "3 teachers are trained on the 100 labelled rows first ("),
     ],
 )

@@ -50,7 +50,7 @@ def started(arguments, log, **settings):
         return subprocess.Popen(command, stderr=file, stdout=file, env=environment(**settings))
 
 
-def when_there(path, process, log, seconds=60):
+def when_there(path, process, log, seconds=180):
     end = time.monotonic() + seconds
     while not path.exists():
         assert process.poll() is None, log.read_text()

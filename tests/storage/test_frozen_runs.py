@@ -30,6 +30,7 @@ COMMAND = [
     *["--model.network", "mlp", "--model.width", "1", "--model.latent_dim", "8", "--figures", "false"],
     *["--training.learning_rate", "0.01", "--training.kl_warmup", "0", "--training.few_labels", "false"],
     *["--training.redrawn_share", "0", "--training.teachers", "2", "--training.students", "0"],
+    *["--training.teacher_dropout", "0.8", "--training.taught_weight_decay", "0.5"],
 ]
 """The defaults of their time are given, where they are others now."""
 VECTORS = torch.tensor([[0.1, 0.2, 2.0], [1.5, 1.0, 2.5], [-1.0, 2.0, 1.9], [2.2, 0.1, 2.9]])

@@ -60,7 +60,7 @@ def same(first, second):
 def test_labels_choose_the_recipe(data, few):
     assert few_labels.recipe_for(TrainConfig(few_labels=None), data) is None, "half of the cells are observed"
     recipe = few_labels.recipe_for(TrainConfig(few_labels=None), few)
-    assert recipe == few_labels.Recipe(recipe.labelled, 1, 2000, 50, 24, 0.6, 0.5, False, 2, 873, 0.3, 0.1, 0.15, 1)
+    assert recipe == few_labels.Recipe(recipe.labelled, 1, 2000, 50, 24, 0.6, 0.5, False, 1, 873, 0.3, 0.1, 0.15, 1)
     assert recipe.labelled == (~np.isnan(few.labels[few.splits["train"]])).any(1).sum()
     assert few_labels.recipe_for(TrainConfig(few_labels=False), few) is None
     assert few_labels.recipe_for(TrainConfig(few_labels=None, teachers=0), few) is None

@@ -140,5 +140,5 @@ def with_students(students: int, steps: int) -> str:
     """What is said of students after their teachers."""
     if not students:
         return ""
-    in_turn = " in turn" if students > 1 else ""
-    return f", then {counted(students, 'student')} trained{in_turn} on all rows ({steps:,} steps)"
+    one_by_one = " one after the other" if students > 1 else ""
+    return f", then {counted(students, 'student')} trained{one_by_one} on all rows ({steps:,} steps)"

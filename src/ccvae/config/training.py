@@ -104,8 +104,8 @@ class TrainConfig:
     teacher_width: int = 24
     teacher_dropout: float = 0.6
     teacher_weight_decay: float = 0.5
-    students: int = 2
-    student_steps: int = 1600
+    students: int = 1
+    student_steps: int = 1500
     student_dropout: float = 0.3
     taught_labelled_share: float = 0.1
     taught_weight_decay: float = 0.15

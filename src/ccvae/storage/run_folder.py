@@ -69,7 +69,7 @@ FORMERLY = {
     "redrawn_share": 0.0,
     "prior_components": 1,
     "students": 0,
-    "student_steps": 1600,
+    "student_steps": 1500,
     "student_dropout": 0.3,
 }
 """What was done before there were these settings, in runs that do not have them."""
