@@ -6,8 +6,8 @@
     python benchmarks/few_labels.py --plot                  # all results so far, as a plot
 
 Each arm is trained on the same rows with the same seeds, and tested on rows that chose nothing. Settings of all arms were
-chosen on validation rows: dropout 0.8, weight decay 0.5, 2,000 steps and mirrored images (where the data allow it) for all
-classifiers.
+chosen on rows that are not tested: dropout 0.6, weight decay 0.5, 2,000 steps and mirrored images (where the data allow
+it) for all classifiers of labelled rows.
 
 - `supervised`: the encoder and classifiers of the CCVAE, trained on log q(y|x) of the labelled rows.
 - `teacher`: the same with the network of a teacher; `teachers`: the mean of the default recipe's teachers.

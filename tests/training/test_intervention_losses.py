@@ -1,5 +1,7 @@
 """The terms that make edits do what they say: what they measure, who learns from them, and that they help."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -230,13 +232,14 @@ def test_blocks_of_absent_labels_are_redrawn_from_their_prior():
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_all_of_a_batch_and_its_shard_are_redrawn_alike():
+@pytest.mark.parametrize("context", [partial(absent_redrawn, share=0.5), labels_alone])
+def test_all_of_a_batch_and_its_shard_are_redrawn_alike(context):
     model = readable()
     y = torch.zeros(9, 4, dtype=torch.float64)
     whole, part = torch.zeros(9, LATENTS, dtype=torch.float64), torch.zeros(4, LATENTS, dtype=torch.float64)
     shown = []
     for z, labels, shard in ((whole, y, Shard(9)), (part, y[1::2], Shard(9, 1, 2))):
-        with absent_redrawn(model, labels, 0.5, torch.Generator().manual_seed(3), shard):
+        with context(model, labels, generator=torch.Generator().manual_seed(3), shard=shard):
             shown.append(model.shown_instead(z))
     assert torch.equal(shown[0][1::2], shown[1])
     assert shown[1].any()
@@ -263,17 +266,6 @@ def test_labels_alone_are_shown_without_style():
     assert not z.grad[::2].any()
     assert (z.grad[1::2, : model.style.start] == 1).all()
     assert all(parameter.grad is None for parameter in model.parameters())
-
-
-def test_labels_alone_are_the_same_in_a_shard():
-    model = readable()
-    y = torch.zeros(9, 4, dtype=torch.float64)
-    whole, part = torch.zeros(9, LATENTS, dtype=torch.float64), torch.zeros(4, LATENTS, dtype=torch.float64)
-    shown = []
-    for z, labels, shard in ((whole, y, Shard(9)), (part, y[1::2], Shard(9, 1, 2))):
-        with labels_alone(model, labels, torch.Generator().manual_seed(3), shard):
-            shown.append(model.shown_instead(z))
-    assert torch.equal(shown[0][1::2], shown[1])
 
 
 @pytest.mark.parametrize(

@@ -62,8 +62,10 @@ class FixMatch:
     ) -> LogLikelihood:
         """Both terms of each label, `(batch, labels)` nats."""
         observed = log_likelihood_of_labels(model, x, y)
+        if not self.weight:
+            return observed
         guesses = self.confident(model, x, y)
-        if not self.weight or guesses.isnan().all():
+        if guesses.isnan().all():
             return observed
         changed = with_hole(self.strong(x, generator, shard), self.hole, generator, shard)
         with keeping_statistics(cast(nn.Module, model.encoder)):

@@ -3,7 +3,6 @@
 # The commands' annotations are types and not texts: the command line is made from them, without resolving names.
 
 import logging
-import math
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -57,7 +56,7 @@ def train(
     from ccvae.model.networks.build import check_image_size
     from ccvae.storage.atomic import check_writable
     from ccvae.storage.run_folder import CONFIG, check_free, check_resumable
-    from ccvae.training.duration import chosen_epochs, steps_per_epoch
+    from ccvae.training.duration import all_steps, chosen_epochs
     from ccvae.training.few_labels import recipe_for
     from ccvae.training.fit import Interrupted, fit, precision_of
     from ccvae.training.loggers import check_logger
@@ -109,8 +108,7 @@ def train(
     size = sum(parameter.numel() for parameter in fresh.parameters())
     if first:
         tell(f"model: {size:,} parameters, {fresh.config.latent_dim} latents; the term log q(y|x) has weight {weight:,.0f}")
-        epochs = chosen_epochs(training, dataset)
-        steps = math.ceil(epochs * steps_per_epoch(training, dataset))
+        epochs, steps = chosen_epochs(training, dataset), all_steps(training, dataset)
         passes = f"{epochs:,} epoch{'s' * (epochs != 1)}, about {steps:,} steps of {training.batch_size:,} rows"
         tell(f"training: {passes}, in {precision_of(fresh, training)}")
     if dry_run:

@@ -9,7 +9,16 @@ import numpy as np
 from ccvae.config import TrainConfig
 from ccvae.data.dataset import Dataset
 
-__all__ = ["LEAST_EPOCHS", "LEAST_STEPS", "MOST_EPOCHS", "chosen_epochs", "labelled_rows", "steps_per_epoch", "steps_per_pass"]
+__all__ = [
+    "LEAST_EPOCHS",
+    "LEAST_STEPS",
+    "MOST_EPOCHS",
+    "all_steps",
+    "chosen_epochs",
+    "labelled_rows",
+    "steps_per_epoch",
+    "steps_per_pass",
+]
 
 LEAST_STEPS = 2000
 """Of a training whose number of epochs is not configured."""
@@ -48,3 +57,8 @@ def chosen_epochs(config: TrainConfig, data: Dataset) -> int:
     if config.epochs is not None:
         return config.epochs
     return min(MOST_EPOCHS, max(LEAST_EPOCHS, math.ceil(LEAST_STEPS / steps_per_epoch(config, data))))
+
+
+def all_steps(config: TrainConfig, data: Dataset) -> int:
+    """About how many steps a training has."""
+    return math.ceil(chosen_epochs(config, data) * steps_per_epoch(config, data))

@@ -16,7 +16,6 @@ Each stage has its own checkpoints, so that a resumed run is exactly the uninter
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,7 +23,7 @@ import numpy as np
 from ccvae.config import TrainConfig
 from ccvae.data.dataset import Dataset
 from ccvae.training.augmentation import Augmentation
-from ccvae.training.duration import chosen_epochs, labelled_rows, steps_per_epoch, steps_per_pass
+from ccvae.training.duration import all_steps, labelled_rows, steps_per_pass
 
 __all__ = ["Recipe", "augmentation_for", "labels_are_few", "recipe_for", "taught_config"]
 
@@ -97,7 +96,7 @@ def recipe_for(config: TrainConfig, data: Dataset) -> Recipe | None:
         weight_decay=config.teacher_weight_decay,
         flip=bool(flipped(config, data)),
         students=config.students,
-        student_steps=min(config.student_steps, math.ceil(chosen_epochs(config, data) * steps_per_epoch(config, data))),
+        student_steps=min(config.student_steps, all_steps(config, data)),
         student_dropout=config.student_dropout,
         taught_labelled_share=share,
         taught_weight_decay=config.taught_weight_decay,
@@ -114,7 +113,7 @@ def taught_share(config: TrainConfig) -> float | None:
 
 
 def taught_config(config: TrainConfig, recipe: Recipe) -> TrainConfig:
-    """How the CCVAE is trained on soft targets."""
+    """How students and the CCVAE are trained on soft targets."""
     return replace(config, labelled_share=recipe.taught_labelled_share, weight_decay=recipe.taught_weight_decay)
 
 

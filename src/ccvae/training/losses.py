@@ -62,6 +62,11 @@ class Step:
     generator: torch.Generator
     shard: Shard
 
+    @property
+    def done(self) -> float:
+        """Fraction of the whole training that is done before."""
+        return self.number / self.steps
+
 
 class Loss(Protocol):
     """What `ccvae.training.module.TrainingModule` minimises. Metrics are kept as sums over rows, see `row_sums`."""
@@ -125,9 +130,10 @@ class ObjectiveLoss(nn.Module):
         shard = step.shard
         x = self.augmentation(x, step.generator, shard)
         with ExitStack() as changes:
-            if self.bounds and model.neutral_style:
+            neutral = self.bounds and model.neutral_style
+            if neutral:
                 changes.enter_context(reading_once(model, read_once(step, x)))
-            if self.bounds and model.neutral_style and step.number < LABELS_ALONE * step.steps:
+            if neutral and step.done < LABELS_ALONE:
                 changes.enter_context(labels_alone(model, y, step.generator, shard))
             elif self.redrawn_share:
                 changes.enter_context(absent_redrawn(model, y, self.redrawn_share, step.generator, shard))
@@ -170,8 +176,7 @@ class ObjectiveLoss(nn.Module):
 
 def read_once(step: Step, x: Tensor) -> Tensor:
     """Which rows of a batch of inputs read the style from the input itself at a step: `(batch,)`."""
-    done = step.number / step.steps
-    share = 1.0 if done < LABELS_ALONE else SHARE_READ_ONCE * max(0.0, 1 - done / LAST_READ_ONCE)
+    share = 1.0 if step.done < LABELS_ALONE else SHARE_READ_ONCE * max(0.0, 1 - step.done / LAST_READ_ONCE)
     return x.new_empty(step.shard.total).uniform_(generator=step.generator)[step.shard.rows] < share
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from torch import Tensor, nn
 
@@ -16,21 +17,12 @@ from ccvae.config import TrainConfig
 from ccvae.data.dataset import Dataset
 from ccvae.data.soft_targets import SoftTargets, mean_predictions
 from ccvae.model.ccvae import CCVAE
-from ccvae.model.classification import log_likelihood_of_labels
 from ccvae.model.networks.attention import LabelAttention
-from ccvae.training.augmentation import Augmentation
-from ccvae.training.duration import steps_per_pass
-from ccvae.training.few_labels import Recipe
+from ccvae.training.duration import steps_per_epoch
+from ccvae.training.few_labels import Recipe, taught_config
 from ccvae.training.module import mixed_seed
 from ccvae.training.stage import Stage
-from ccvae.training.teachers import (
-    Train,
-    classifier,
-    classifier_config,
-    in_epochs,
-    pooled_means,
-    predictions_of,
-)
+from ccvae.training.teachers import Train, classifier, in_epochs, pooled_means, predictions_of, train_classifier
 
 __all__ = ["student", "teach", "trained_student"]
 
@@ -77,12 +69,9 @@ def teach(data: Dataset, config: TrainConfig, recipe: Recipe, stage: Stage, trai
     result if there are no students.
     """
     for number in range(1, recipe.students + 1):
-
-        def trained(own: Stage, number: int = number, targets: SoftTargets = targets) -> tuple[CCVAE, bool]:
-            return trained_student(data, config, recipe, replace(own, targets=targets), number, train)
-
-        title = f"student {number} of {recipe.students}"
-        predictions = predictions_of(f"student-{number}", title, data, recipe.flip, stage, trained)
+        trained = partial(trained_student, data, config, recipe, number=number, train=train)
+        title, taught = f"student {number} of {recipe.students}", replace(stage, targets=targets)
+        predictions = predictions_of(f"student-{number}", title, data, recipe.flip, taught, trained)
         targets = SoftTargets(data.space, data.splits["train"], mean_predictions([predictions], data.space))
     return targets
 
@@ -95,25 +84,10 @@ def trained_student(
     Returns:
         The classifier, and whether training is to stop now.
     """
-    rows, share = data.splits["train"], recipe.taught_labelled_share
-    shown = replace(data, splits={"train": rows, "validation": rows[:0], "test": rows[:0]})
-    length = in_epochs(
-        recipe.student_steps, max(1.0, steps_per_pass(len(rows), recipe.labelled, min(config.batch_size, len(rows)), share))
-    )
+    taught = taught_config(config, recipe)
+    length = in_epochs(recipe.student_steps, steps_per_epoch(taught, data))
     seed = mixed_seed(config.seed, SEED + number) % 2**31
-    settings = replace(
-        classifier_config(config),
-        epochs=length.epochs,
-        labelled_share=share,
-        learning_rate=LEARNING_RATE,
-        weight_decay=recipe.taught_weight_decay,
-        seed=seed,
-    )
-    own = replace(
-        stage,
-        metrics=stage.checkpoints and stage.checkpoints / "metrics.csv",
-        passes=length.passes,
-        augmentation=Augmentation(recipe.flip, config.shift, config.color),
-    )
+    settings = replace(taught, epochs=length.epochs, learning_rate=LEARNING_RATE, seed=seed)
     model = student(data, recipe, seed)
-    return model, train(model, shown, settings, own, log_likelihood_of_labels)
+    own = replace(stage, passes=length.passes)
+    return model, train_classifier(model, data, data.splits["train"], settings, recipe, own, train)

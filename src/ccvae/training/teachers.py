@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
 
@@ -29,15 +30,14 @@ from ccvae.model.networks.mlp import mlp_encoder
 from ccvae.model.networks.pooled import pooled_encoder
 from ccvae.model.objective import Objective
 from ccvae.storage.atomic import writing
-from ccvae.training.augmentation import Augmentation
 from ccvae.training.callbacks import Interrupted
 from ccvae.training.checkpoint_files import LAST, PREVIOUS
 from ccvae.training.duration import labelled_rows
-from ccvae.training.few_labels import Recipe
+from ccvae.training.few_labels import Recipe, augmentation_for
 from ccvae.training.module import mixed_seed
 from ccvae.training.stage import Stage
 
-__all__ = ["begun", "classifier", "classifier_config", "in_epochs", "predictions_of", "teach", "teacher", "trained_teacher"]
+__all__ = ["begun", "classifier", "in_epochs", "predictions_of", "teach", "teacher", "train_classifier", "trained_teacher"]
 
 STEPS_AN_EPOCH = 200
 LEARNING_RATE = 1e-2
@@ -144,10 +144,7 @@ def teach(data: Dataset, config: TrainConfig, recipe: Recipe, stage: Stage, trai
     """
     tables = []
     for number in range(1, recipe.teachers + 1):
-
-        def trained(own: Stage, number: int = number) -> tuple[CCVAE, bool]:
-            return trained_teacher(data, config, recipe, own, number, train)
-
+        trained = partial(trained_teacher, data, config, recipe, number=number, train=train)
         title = f"teacher {number} of {recipe.teachers}"
         tables.append(predictions_of(f"teacher-{number}", title, data, recipe.flip, stage, trained))
     return SoftTargets(data.space, data.splits["train"], mean_predictions(tables, data.space))
@@ -195,12 +192,10 @@ def trained_teacher(
     Returns:
         The classifier, and whether training is to stop now.
     """
-    rows = data.splits["train"]
-    few = replace(data, splits={"train": labelled_rows(data), "validation": rows[:0], "test": rows[:0]})
     length = in_epochs(recipe.steps, recipe.labelled // recipe.batch_size)
     seed = mixed_seed(config.seed, number) % 2**31
     settings = replace(
-        classifier_config(config),
+        config,
         epochs=length.epochs,
         batch_size=recipe.batch_size,
         labelled_share=None,
@@ -209,14 +204,39 @@ def trained_teacher(
         seed=seed,
     )
     model = teacher(data, recipe, seed)
+    return model, train_classifier(
+        model, data, labelled_rows(data), settings, recipe, replace(stage, passes=length.passes), train
+    )
+
+
+def train_classifier(
+    model: CCVAE, data: Dataset, rows: np.ndarray, config: TrainConfig, recipe: Recipe, stage: Stage, train: Train
+) -> bool:
+    """Train a classifier on log q(y|x) alone, without validation.
+
+    Args:
+        model: the classifier.
+        data: what it learns from.
+        rows: of its training rows.
+        config: how it is trained.
+        recipe: says what images are changed by.
+        stage: its own.
+        train: see `teach`.
+
+    Returns:
+        Whether training is to stop now.
+    """
+    nothing = rows[:0]
+    shown = replace(data, splits={"train": rows, "validation": nothing, "test": nothing})
+    settings = replace(
+        config, classification_weight=1.0, intervention_weight=0.0, elsewhere_weight=1.0, redrawn_share=0.0, patience=0
+    )
     own = replace(
         stage,
         metrics=stage.checkpoints and stage.checkpoints / "metrics.csv",
-        passes=length.passes,
-        augmentation=Augmentation(recipe.flip, config.shift, config.color),
+        augmentation=augmentation_for(config, data, recipe),
     )
-    stopped = train(model, few, settings, own, log_likelihood_of_labels)
-    return model, stopped
+    return train(model, shown, settings, own, log_likelihood_of_labels)
 
 
 class Length(NamedTuple):
@@ -230,13 +250,6 @@ def in_epochs(steps: int, steps_a_pass: float) -> Length:
     """About a number of steps, in epochs of about 200 that are whole passes."""
     passes = max(1, round(min(STEPS_AN_EPOCH, steps) / steps_a_pass))
     return Length(epochs=max(1, round(steps / (passes * steps_a_pass))), passes=passes)
-
-
-def classifier_config(config: TrainConfig) -> TrainConfig:
-    """Settings of log q(y|x) alone as the objective."""
-    return replace(
-        config, classification_weight=1.0, intervention_weight=0.0, elsewhere_weight=1.0, redrawn_share=0.0, patience=0
-    )
 
 
 @torch.no_grad()
