@@ -16,7 +16,7 @@ from ccvae.labels import Continuous as ContinuousLabel
 from ccvae.model.ccvae import CCVAE
 from ccvae.model.inference import evaluating
 from ccvae.model.label_blocks.layout import block_slices
-from ccvae.model.latent_model import STYLE_DIMENSIONS
+from ccvae.model.latent_distributions import STYLE_DIMENSIONS
 
 SPACE = LabelSpace(
     (

@@ -13,7 +13,7 @@ from ccvae.distributed.shard import Shard
 from ccvae.labels import Binary, LabelSpace
 from ccvae.model.bound import bound
 from ccvae.model.ccvae import CCVAE, load
-from ccvae.model.latent_model import reading_once
+from ccvae.model.latent_distributions import reading_once
 from ccvae.training.fit import fit
 from ccvae.training.intervention_losses import style_consistency
 from ccvae.training.losses import Step, read_once

@@ -33,7 +33,7 @@ class ModelConfig:
             what was chosen.
         width: channels of the first convolution, or units of a hidden layer divided by eight.
         neutral_style: read the style from the input with all labels neutralised, so that how labels show is kept in their own
-            blocks (see `ccvae.model.latent_model.LatentModel.passes`). None does so with the network "attentive".
+            blocks (see `passes` in `ccvae.model.latent_distributions`). None does so with the network "attentive".
         prior_components: number of Normals of each p(z_i|y_i), with weights, means and scales of their own: a label that shows
             in distinct ways can have one for each, so that draws are such ways and no blends of them. One is the paper's model.
             It concerns binary and categorical labels; a continuous one has one Normal, whose mean depends on its value.

@@ -1,4 +1,4 @@
-r"""The bound that a `LatentModel` maximises, for any pattern of missing labels.
+r"""The bound that a CCVAE maximises, for any pattern of missing labels.
 
 Let O be the labels observed with x and U the others. With q(z, y_U | x, y_O) = q(z|x) q(y_O|z_c) q(y_U|z_c) / q(y_O|x),
 
@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from ccvae.distributed.shard import Shard
-from ccvae.model.latent_model import LatentModel
+from ccvae.model.latent_distributions import LatentDistributions
 from ccvae.model.objective import Objective
 
 __all__ = ["ESTIMATORS", "Bound", "bound", "exact_bound", "paper_bound"]
@@ -46,7 +46,7 @@ class Bound:
         log_q_y: log q(y_i|x) of each label, `(batch, labels)`, 0 where missing; its sum is the classification term. None from
             the paper's estimator, which estimates the sum only.
         posterior: q(z|x).
-        first_pass: what was read before the style was read from the neutralised input (see `LatentModel.passes`); the posterior
+        first_pass: what was read before the style was read from the neutralised input (see `passes`); the posterior
             itself where it is not.
     """
 
@@ -90,7 +90,7 @@ class Bound:
 
 
 def bound(
-    model: LatentModel,
+    model: LatentDistributions,
     x: Tensor,
     y: Tensor,
     estimator: str = "exact",
@@ -121,7 +121,7 @@ def bound(
 
 
 def exact_bound(
-    model: LatentModel, x: Tensor, y: Tensor, generator: torch.Generator | None = None, shard: Shard | None = None
+    model: LatentDistributions, x: Tensor, y: Tensor, generator: torch.Generator | None = None, shard: Shard | None = None
 ) -> Bound:
     """The bound with one sample of z for the reconstruction; all other terms are integrals, without samples."""
     shard = shard or Shard(len(x))
@@ -148,14 +148,14 @@ def exact_bound(
     )
 
 
-def style_term(model: LatentModel, posterior: Normal) -> Tensor:
+def style_term(model: LatentDistributions, posterior: Normal) -> Tensor:
     """E_q(z_s|x)[ log p(z_s) − log q(z_s|x) ], the negative KL divergence of the style, in closed form: `(batch,)`."""
     mu, sigma = posterior.loc[:, model.style], posterior.scale[:, model.style]
     return (1 + 2 * sigma.log() - mu**2 - sigma**2).sum(-1) / 2
 
 
 def paper_bound(
-    model: LatentModel, x: Tensor, y: Tensor, generator: torch.Generator | None = None, shard: Shard | None = None
+    model: LatentDistributions, x: Tensor, y: Tensor, generator: torch.Generator | None = None, shard: Shard | None = None
 ) -> Bound:
     """The bound as the paper estimates it: one z ~ q(z|x) with the importance weight q(y_O|z_c) / q(y_O|x).
 
@@ -200,5 +200,5 @@ def paper_bound(
 
 
 BOUNDS = {"exact": exact_bound, "paper": paper_bound}
-ESTIMATORS: dict[str, Objective[LatentModel]] = {**BOUNDS}
-"""Objectives of a `LatentModel`, by the name that `TrainConfig.estimator` has."""
+ESTIMATORS: dict[str, Objective[LatentDistributions]] = {**BOUNDS}
+"""Objectives of a model, by the name that `TrainConfig.estimator` has."""

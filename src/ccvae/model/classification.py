@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from ccvae.distributed.shard import Shard
-from ccvae.model.latent_model import LatentModel
+from ccvae.model.latent_distributions import LatentDistributions
 
 __all__ = ["LogLikelihood", "log_likelihood_of_labels"]
 
@@ -43,7 +43,7 @@ class LogLikelihood:
 
 
 def log_likelihood_of_labels(
-    model: LatentModel, x: Tensor, y: Tensor, generator: torch.Generator | None = None, shard: Shard | None = None
+    model: LatentDistributions, x: Tensor, y: Tensor, generator: torch.Generator | None = None, shard: Shard | None = None
 ) -> LogLikelihood:
     """Exact log q(y_O|x), for rows with at least one label. See `ccvae.model.objective.Objective`; nothing is drawn."""
     rows = ~y.isnan().all(dim=1)

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from ccvae.config import TrainConfig
 from ccvae.distributed.shard import Shard
 from ccvae.model.bound import ESTIMATORS, exact_bound
-from ccvae.model.latent_model import LatentModel, reading_once
+from ccvae.model.latent_distributions import reading_once
+from ccvae.model.latent_model import LatentModel
 from ccvae.model.objective import Objective
 from ccvae.training.augmentation import Augmentation
 from ccvae.training.intervention_losses import (
