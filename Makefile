@@ -14,8 +14,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-# a process a core, but no more than four, since each holds a torch of its own; files stay whole, for their fixtures train models
-PYTEST ?= -n auto --maxprocesses 4 --dist loadfile
+# a process a core, but no more than four, since each holds a torch of its own; files stay whole, for their fixtures train models,
+# and come in the order of tests/conftest.py, which begins with those that take longest
+PYTEST ?= -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:

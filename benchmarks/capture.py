@@ -32,6 +32,7 @@ ARMS = {
     "conv": ({"network": "conv", "block_dim": 8}, {}),
     "attentive, style from the input": ({"neutral_style": False}, {}),
     "attentive, nothing redrawn": ({}, {"redrawn_share": 0.0}),
+    "attentive, mixtures of 4 as priors": ({"prior_components": 4}, {}),
     "attentive": ({}, {}),
 }
 """Settings of model and training; else the defaults, without dropout."""

@@ -15,6 +15,20 @@ settings.register_profile("patient", deadline=None)  # on a busy machine any exa
 settings.load_profile("patient")
 
 
+LONGEST_FIRST = (
+    "test_processes.py", "test_readme.py", "test_package.py", "test_scikit_learn.py", "test_onnx.py",
+    "test_malformed_inputs.py", "test_loggers.py", "test_onnx_example.py", "test_cli.py", "test_bound.py", "test_kills.py",
+    "test_out_of_resources.py",
+)  # fmt: skip
+"""Files that take longest. Processes that share the tests then end at about the same time."""
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the files that take longest, each of them whole."""
+    rank = {name: number for number, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
     torch.set_num_threads(1)

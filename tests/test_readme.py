@@ -97,7 +97,7 @@ def test_python_code_runs(folder: Path, tmp_path: Path) -> None:
         env=os.environ | {"CCVAE_CACHE": str(tmp_path / "cache"), "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         check=False,
     )
     assert run.returncode == 0, run.stderr

@@ -21,7 +21,8 @@ SMALL = ["--model.width", "4", "--model.latent_dim", "14", "--training.epochs", 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "digits"
-    assert main(["train", "digits", "--out", str(folder), "--data.labelled", "300", *SMALL]) == 0
+    few = ["--data.labelled", "300", "--training.teacher_steps", "50", "--training.student_steps", "20"]
+    assert main(["train", "digits", "--out", str(folder), *few, *SMALL]) == 0
     return folder
 
 

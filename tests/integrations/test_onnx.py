@@ -111,29 +111,32 @@ def test_images(tmp_path):
     assert np.abs(run(tmp_path, "decoder", latents=z.numpy())[0] - model.decode(z).numpy()).max() < TOLERANCE
 
 
-def test_attentive_networks(tmp_path):
-    """Attention, painting, and a style that is read from the neutralised image."""
+@pytest.fixture(scope="module")
+def attentive(tmp_path_factory):
+    """A model with attention and a style that is read from the neutralised image, and its graphs that read images."""
     torch.manual_seed(0)
     model = ccvae.CCVAE(SPACE, (3, 16, 16), ccvae.ModelConfig(network="attentive", width=4)).eval()
-    export_onnx(model, tmp_path, ["encoder", "classifier"])
+    folder = tmp_path_factory.mktemp("attentive")
+    export_onnx(model, folder, ["encoder", "classifier"])
+    return model, folder
+
+
+def test_attentive_networks(attentive):
+    model, folder = attentive
     for rows in (1, 4):
         x = torch.rand(rows, 3, 16, 16)
         probabilities = model.predict_proba(x).to_numpy()
-        assert np.abs(run(tmp_path, "classifier", inputs=x.numpy())[0] - probabilities).max() < TOLERANCE
-        mean, scale, *_ = run(tmp_path, "encoder", inputs=x.numpy())
+        assert np.abs(run(folder, "classifier", inputs=x.numpy())[0] - probabilities).max() < TOLERANCE
+        mean, scale, *_ = run(folder, "encoder", inputs=x.numpy())
         posterior = model.encode(x)
         assert np.abs(mean - posterior.loc.numpy()).max() < TOLERANCE
         assert np.abs(scale - posterior.scale.numpy()).max() < TOLERANCE
 
 
-def test_the_classifier_reads_labels_only(tmp_path):
+def test_the_classifier_reads_labels_only(attentive):
     """It leaves out the style's networks and the decoder, which neutralising the input would need."""
-    torch.manual_seed(0)
-    model = ccvae.CCVAE(SPACE, (3, 16, 16), ccvae.ModelConfig(network="attentive", width=8)).eval()
-    names = [
-        {each.name for each in onnx.load(path).graph.initializer}
-        for path in export_onnx(model, tmp_path, ["classifier", "encoder"])
-    ]
+    paths = [attentive[1] / f"{name}.onnx" for name in ("classifier", "encoder")]
+    names = [{each.name for each in onnx.load(path).graph.initializer} for path in paths]
     unneeded = [any(name.startswith(("model.decoder.", "model.encoder.style.")) for name in each) for each in names]
     assert unneeded == [False, True]
 

@@ -20,6 +20,7 @@ from ccvae.model.label_blocks.categorical import CategoricalBlocks
 from ccvae.model.label_blocks.categorical_lattice import LatticeBlocks
 from ccvae.model.label_blocks.categorical_sampled import SampledBlocks
 from ccvae.model.label_blocks.continuous import ContinuousBlocks
+from drawn_numbers import at_slope, normal, perturb, uniform
 
 NAN = math.nan
 
@@ -33,39 +34,29 @@ def _float64():
 
 def binary(size=1, count=1):
     names = [labels.Binary(f"label {i}", prior=0.2 + 0.1 * i) for i in range(count)]
-    return randomised(BinaryBlocks(list(range(count)), positions(count, size), names))
+    return perturb(BinaryBlocks(list(range(count)), positions(count, size), names), seed=1)
 
 
 def categorical(size=2, classes=3, count=1):
     prior = tuple((1.0 + torch.arange(classes)).div(classes * (classes + 1) / 2).tolist())
     names = [labels.Categorical(f"label {i}", tuple(range(classes)), prior) for i in range(count)]
     kind = LatticeBlocks if size <= 3 else SampledBlocks
-    return randomised(kind(list(range(count)), positions(count, size), names))
+    return perturb(kind(list(range(count)), positions(count, size), names), seed=1)
 
 
 def continuous(size=1, count=1):
     names = [labels.Continuous(f"label {i}", 10.0 - i, 2.5) for i in range(count)]
-    return randomised(ContinuousBlocks(list(range(count)), positions(count, size), names))
+    return perturb(ContinuousBlocks(list(range(count)), positions(count, size), names), seed=1)
 
 
 def positions(count, size):
     return [list(range(size * i, size * (i + 1))) for i in range(count)]
 
 
-def randomised(blocks):
-    """The same with parameters of no special form."""
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in blocks.parameters():
-            parameter += 0.4 * torch.randn(parameter.shape, generator=generator)
-    return blocks
-
-
 def posterior(blocks, seed=2):
     """Means and scales of one row, `(1, labels, d)`."""
-    generator = torch.Generator().manual_seed(seed)
     shape = (1, *blocks.latents.shape)
-    return 0.8 * torch.randn(shape, generator=generator), 0.4 + torch.rand(shape, generator=generator)
+    return 0.8 * normal(*shape, seed=seed), at_slope(blocks, 0.4 + uniform(*shape, seed=seed + 100))
 
 
 def tilt(blocks, mu, sigma, y, draws=1, seed=3):
@@ -108,7 +99,7 @@ def dense(blocks, mu, sigma, y, points):
     """By dense integration over the first label's block, one value observed or none: log q(y|x), the log ratio, and mean and
     covariance of white noise.
     """
-    noise, log_mass = grid(mu.shape[-1], points, 7.5 if points > 100 else 6.5)
+    noise, log_mass = grid(mu.shape[-1], points, 9 if points > 400 else 7.5 if points > 100 else 6.5)
     z = mu[0, 0] + sigma[0, 0] * noise
     log_posterior = Normal(mu[0, 0], sigma[0, 0]).log_prob(z).sum(-1)
     q, p = classifier(blocks, z), label_prior(blocks)
@@ -303,8 +294,8 @@ SIZES = [
     ("pair d=1", 1e-8, 801),
     ("pair d=2", 1e-5, 201),
     ("three d=2", 1e-5, 201),
-    ("three d=3", 1e-2, 61),
-    ("four d=3", 1e-2, 61),
+    ("three d=3", 1e-3, 61),
+    ("four d=3", 1e-3, 61),
     ("five d=4", 0.05, 21),
     ("continuous", 1e-8, 801),
     ("continuous d=2", 1e-8, 201),

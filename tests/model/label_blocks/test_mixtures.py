@@ -19,6 +19,7 @@ from ccvae.model.label_blocks.binary import BinaryBlocks, dimensions_first
 from ccvae.model.label_blocks.categorical_lattice import LatticeBlocks
 from ccvae.model.label_blocks.categorical_sampled import SampledBlocks
 from ccvae.model.label_blocks.continuous import ContinuousBlocks
+from drawn_numbers import at_slope, normal, perturb, uniform
 
 NAN = math.nan
 PRIOR = {2: (0.2, 0.8), 3: (0.2, 0.5, 0.3), 6: (0.1, 0.2, 0.3, 0.1, 0.2, 0.1)}
@@ -41,18 +42,15 @@ def blocks_of(values, size, components=3, count=1):
     else:
         kinds = [labels.Categorical(f"label {i}", tuple(range(values)), PRIOR[values]) for i in range(count)]
         blocks = (LatticeBlocks if size <= 3 else SampledBlocks)(list(range(count)), positions, kinds, components)
-    generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
-        for parameter in blocks.parameters():
-            parameter += 0.4 * torch.randn(parameter.shape, generator=generator)
-    return blocks
+        blocks.prior_loc.copy_(0.8 * normal(*blocks.prior_loc.shape, seed=0))  # the initial ones are of torch's generator
+    return perturb(blocks, seed=1)
 
 
 def posterior(blocks, rows=1, seed=2):
     """Means and scales of rows, `(rows, labels, d)`."""
-    generator = torch.Generator().manual_seed(seed)
     shape = (rows, *blocks.latents.shape)
-    return 0.8 * torch.randn(shape, generator=generator), 0.4 + torch.rand(shape, generator=generator)
+    return 0.8 * normal(*shape, seed=seed), at_slope(blocks, 0.4 + uniform(*shape, seed=seed + 100))
 
 
 def tilt(blocks, mu, sigma, y, seed=3):
