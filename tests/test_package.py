@@ -119,7 +119,7 @@ def test_commands_of_the_readme_run(fresh):
     assert shown[-1].startswith(str(place / "env"))
     pictures = {"glasses.png", "hats.png", "smiling.png", "transferred.png", "predictions.csv"}
     assert pictures <= {path.name for path in work.iterdir()}
-    assert (work / "runs" / "avatars" / "evaluation.html").exists()
+    assert (work / "runs" / "faces" / "evaluation.html").exists()
 
 
 def test_types_are_seen_from_outside(fresh):

@@ -20,7 +20,7 @@ class TrainConfig:
 
     Args:
         epochs: passes over the training split (over its unlabelled rows if `labelled_share` applies). None makes at least 2,000
-            steps, in 4 to 200 epochs; the run folder's settings have the number.
+            steps if 4 to 200 epochs do; the run folder's settings have the number.
         batch_size: rows per step, over all devices.
         labelled_share: minimum fraction of rows with labels in each batch; None samples all rows uniformly.
         balanced: sample labelled rows of rare values more often; with one label, all its values equally often. The
@@ -28,7 +28,7 @@ class TrainConfig:
         learning_rate: peak learning rate of the networks (Adam with decoupled weight decay, one cycle). Networks without
             normalisation, such as "paper", need about a tenth of the default.
         label_learning_rate: learning rate of classifiers and conditional priors, as a multiple of `learning_rate`.
-        weight_decay: weight decay of the networks' weights.
+        weight_decay: weight decay of the networks' weights. With teachers it is `taught_weight_decay`.
         gradient_clip: largest norm of the gradient; 0 does not clip.
         estimator: "exact", or "paper" for the paper's importance-weighted estimator.
         classification_weight: weight of log q(y|x) in the objective; 1 is the bound itself. None is 1 for the paper's
@@ -39,14 +39,15 @@ class TrainConfig:
             one it is 0.1 % of the number of input elements divided by the likelihood's scale.
         label_weights: additional weights of log q(y|x) by label name; 1 for labels that are not named.
         kl_weight: weight of all terms except reconstruction and classification; 1 is the bound itself.
-        elsewhere_weight: additional weight of the KL of the style, and of blocks of binary labels that are absent. 1 is the
+        elsewhere_weight: factor on the KL of the style, and of blocks of binary labels that are absent. 1 is the
             bound itself; larger values move how labels show into their own blocks, and images blur.
         redrawn_share: share of rows in which the decoder sees other draws of the blocks of absent binary labels, from
             p(z|y = 0): what is shown then cannot be stored in the block of a label that is absent. None is 0 for the paper's
             estimator, and 0.5 for the exact one.
-        few_labels: whether to train teachers, classifiers of the labelled rows whose probabilities stand in for missing labels
+        few_labels: whether to train teachers, classifiers of the labelled rows whose probabilities stand in for missing labels,
+            and students of theirs
             (see `ccvae.training.few_labels`). None trains them if less than a quarter of the training labels are observed.
-        teachers: number of teachers; 0 trains none.
+        teachers: number of teachers; 0 trains none, and no students.
         teacher_steps: training steps of each teacher.
         teacher_batch_size: rows per step of a teacher.
         teacher_width: channels of a teacher's first convolution, or units of its hidden layers divided by eight.

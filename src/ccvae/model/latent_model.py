@@ -63,7 +63,8 @@ class LatentModel(LatentDistributions):
         input_shape: (channels, height, width) of images in [0, 1], or (features,) of vectors.
         config: sizes and choices.
         encoder: any module from inputs to `(batch, 2 * latent_dim)`, instead of the configured one.
-        decoder: any module from `(batch, latent_dim)` to the shape of inputs, instead of the configured one.
+        decoder: any module from `(batch, latent_dim)` to the shape of inputs, instead of the configured one. For images, it
+            gives values before the sigmoid, which the likelihood applies.
 
     Raises:
         ValueError: `latent_dim` is too small for the labels' blocks, or the networks cannot take the shape.

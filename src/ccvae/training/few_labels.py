@@ -7,8 +7,8 @@ With few labelled rows, the encoder of a CCVAE memorizes them and then follows t
 2. Their averaged q(y|x) is the *soft target* of every missing label (`ccvae.data.soft_targets`; distillation: Hinton et al.,
    2015; ensembles: Lakshminarayanan et al., 2017). What counts is the cell, not the row: any pattern of labels may be missing.
 3. *Students*, larger classifiers, one by default, learn from all rows one after the other, and the q(y|x) of each are the soft
-   targets from then on. Each gets better than what it learned from, for it sees many more images (Furlanello et al., 2018;
-   Xie et al., 2020).
+   targets from then on. Each is usually better than what it learned from, for it sees many more images (Furlanello et al.,
+   2018; Xie et al., 2020); a label that the teacher hardly reads can get worse.
 4. The CCVAE is trained as usual. Its exact bound takes a soft target as an observed label.
 
 Each stage has its own checkpoints, so that a resumed run is exactly the uninterrupted one.

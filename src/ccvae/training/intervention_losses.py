@@ -6,8 +6,8 @@ changed (training never decodes one), nor in which part of the latent vector a l
 - `intervention_loss`: after an intervention, drawn as users make them, the encoder should read the values that were set, and
   leave the others unchanged. Only the decoder receives gradients: if the encoder did too, the two could agree on signs that
   real images do not have.
-- `elsewhere_kl`: KL of the style, plus KL of blocks whose label is absent. With a larger weight on it, a label's
-  characteristics move into its own block, the only place that is free whenever the label is absent.
+- `elsewhere_kl`: KL of the style, plus KL of blocks whose label is absent. With a larger weight on it, a present label is
+  cheapest to describe in its own block, and its characteristics move there.
 - `absent_redrawn`: what the block of an absent label contains must not show, for an absent label has no characteristics. In
   some rows the decoder therefore sees other draws of these blocks from p(z|y), so that nothing else can be stored in them.
 - `labels_alone`: at first, the decoder sees labels and no style, so that it learns to paint every label from the label's own

@@ -1,8 +1,8 @@
 """Students: classifiers of all training rows that learn from soft targets, one after the other.
 
 A teacher has seen the labelled rows only. A student with a larger network sees every row, with the teachers' probabilities for
-labels that are missing, and gets better than they are; so does a second one that learns from the first. Everything but the
-label blocks' encoder is left out, so a step costs a fraction of the CCVAE's. See `ccvae.training.few_labels`.
+labels that are missing, and usually gets better than they are; so does a second one that learns from the first. Everything but
+the label blocks' encoder is left out, so a step costs a fraction of the CCVAE's. See `ccvae.training.few_labels`.
 """
 
 from __future__ import annotations
