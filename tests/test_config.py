@@ -1,6 +1,7 @@
 """Settings: what is refused, and how it is said."""
 
 import dataclasses
+import inspect
 import math
 
 import numpy as np
@@ -79,7 +80,7 @@ def test_settings_are_frozen_checked_again_and_documented(config):
         made.seed = 1
     assert dataclasses.replace(made) == made
     for field in dataclasses.fields(config):
-        assert f"        {field.name}: " in config.__doc__, field.name
+        assert f"\n    {field.name}: " in inspect.cleandoc(config.__doc__), field.name
     with pytest.raises(TypeError, match="unexpected keyword argument 'nonsense'"):
         config(nonsense=1)
 
