@@ -185,7 +185,8 @@ def write_table():
         "",
         "`balanced` is balanced accuracy of the most probable value, `calibrated` the calibration error",
     ]
-    lines += ["of what `predict_proba` gives, `error` the mean absolute error of a reconstructed channel.", ""]
+    lines += ["of what `predict_proba` gives, `error` the mean absolute error of a reconstructed channel."]
+    lines += ["[What was tried](few_labels_trials.md) while the settings were chosen.", ""]
     for name, labelled in dict.fromkeys((row["data"], row["labelled"]) for row in rows):
         chosen = [row for row in rows if (row["data"], row["labelled"]) == (name, labelled)]
         lines += [f"## {name}, {labelled} labelled rows", "", *table_of(chosen), ""]

@@ -47,6 +47,7 @@ def read_images(paths, shape):
 
 
 LONGEST = 30
+PATIENCE = 5 * LONGEST
 """Seconds that a command may take to refuse its input."""
 LARGEST = 2 * 2**30
 """Bytes of memory that it may take, with all that was imported before."""
@@ -107,13 +108,14 @@ def forget_peak():
 def within_limits(request):
     """Every test here ends in time, that of other programs on the machine not counted, and takes no more memory than it may."""
     forget_peak()
-    started = processor_seconds()
+    begun, started = time.monotonic(), processor_seconds()
     yield
     seconds, memory = processor_seconds() - started, peak_memory()
     if MEASURED:
         with Path(MEASURED).open("a", encoding="utf-8") as file:
             file.write(f"{request.node.originalname}\t{seconds:.3f}\t{(memory or 0) / 2**20:.0f}\n")
     assert seconds < LONGEST
+    assert time.monotonic() - begun < PATIENCE, "it waited"
     assert memory is None or memory < LARGEST
 
 
@@ -767,7 +769,7 @@ def test_processes(place, line):
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stdout); sys.exit(code)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, *line.split()], capture_output=True, text=True, check=False, timeout=5 * LONGEST
+        [sys.executable, "-c", code, *line.split()], capture_output=True, text=True, check=False, timeout=PATIENCE
     )
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr

@@ -151,7 +151,7 @@ def test_interventions_are_rehearsed(data):
     read = {}
     for weight in (0.0, None):
         torch.manual_seed(0)
-        model = CCVAE.for_data(data, network="conv", latent_dim=12, width=8, likelihood="normal", dropout=0.0)
+        model = CCVAE.for_data(data, latent_dim=12, width=8, likelihood="normal", dropout=0.0)
         fit(model, data, epochs=24, batch_size=20, progress=False, intervention_weight=weight, classification_weight=50.0)
         q = model.encode(data.tensor(data.splits["test"]))
         with torch.no_grad():

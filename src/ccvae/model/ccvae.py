@@ -42,7 +42,7 @@ class CCVAE(LatentModel):
     - `traverse` how a label shows, and `transfer` it from one input to another,
     - explain itself by the nearest `counterfactual`.
 
-    `LatentModel` documents the arguments and the distributions.
+    `LatentDistributions` documents the arguments and the distributions.
 
     >>> from ccvae.labels import Binary, LabelSpace
     >>> model = CCVAE(LabelSpace((Binary("Smiling"),)), input_shape=(3, 32, 32))

@@ -1,6 +1,5 @@
 """The five distributions of CCVAE: a VAE whose latent vector has one block for each label (Joy et al., ICLR 2021).
 
-
     q(z|x)      posterior              p(z_c|y)   conditional_prior
     q(y|z_c)    classifier             p(y)       label_prior
     p(x|z)      log_likelihood

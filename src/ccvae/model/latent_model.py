@@ -53,21 +53,10 @@ class Data(Protocol):
 class LatentModel(LatentDistributions):
     """A characteristic-capturing VAE without actions: its distributions, and predictions for users' images and tables.
 
-    The latent vector is z = (z_c, z_s): one block z_i for each label, in the labels' order, then the style z_s.
+    `LatentDistributions` documents the arguments, the latent vector and further attributes.
 
-    Attributes: those of `LatentDistributions`. `input_format` says how rows become inputs, `calibration` has the temperatures
-    that `predict_proba` applies. `run_folder` is the folder that the model was trained into or loaded from, if there is one.
-
-    Args:
-        space: the labels, with their priors.
-        input_shape: (channels, height, width) of images in [0, 1], or (features,) of vectors.
-        config: sizes and choices.
-        encoder: any module from inputs to `(batch, 2 * latent_dim)`, instead of the configured one.
-        decoder: any module from `(batch, latent_dim)` to the shape of inputs, instead of the configured one. For images, it
-            gives values before the sigmoid, which the likelihood applies.
-
-    Raises:
-        ValueError: `latent_dim` is too small for the labels' blocks, or the networks cannot take the shape.
+    Attributes: `input_format` says how rows become inputs, `calibration` has the temperatures that `predict_proba` applies.
+    `run_folder` is the folder that the model was trained into or loaded from, if there is one.
     """
 
     def __init__(

@@ -9,6 +9,7 @@ from brute_force import grid
 from ccvae.labels import Categorical
 from ccvae.model.label_blocks import categorical_sampled
 from ccvae.model.label_blocks.categorical_sampled import SampledBlocks, node_count
+from drawn_numbers import normal, perturb, uniform
 
 NAN = math.nan
 CLASSES = 5
@@ -25,17 +26,12 @@ def blocks_of(classes=CLASSES, count=1, seed=1):
     size = classes - 1
     names = [Categorical(f"label {number}", tuple(range(classes))) for number in range(count)]
     positions = [list(range(size * number, size * (number + 1))) for number in range(count)]
-    blocks, generator = SampledBlocks(list(range(count)), positions, names), torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in blocks.parameters():
-            parameter += 0.4 * torch.randn(parameter.shape, generator=generator)
-    return blocks
+    return perturb(SampledBlocks(list(range(count)), positions, names), seed)
 
 
 def posterior(blocks, slope=1.0, seed=2):
-    generator = torch.Generator().manual_seed(seed)
     shape = (1, *blocks.latents.shape)
-    return 0.8 * torch.randn(shape, generator=generator), slope * (0.4 + torch.rand(shape, generator=generator))
+    return 0.8 * normal(*shape, seed=seed), slope * (0.4 + uniform(*shape, seed=seed + 100))
 
 
 def many(blocks, mu, sigma, y, rows, seed=3):
