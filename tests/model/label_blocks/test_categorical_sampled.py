@@ -36,10 +36,8 @@ def posterior(blocks, slope=1.0, seed=2):
 
 def many(blocks, mu, sigma, y, rows, seed=3):
     """Tilted posteriors of one row with new noise each time."""
-    generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn(rows, *mu.shape[1:], generator=generator)
-    uniform = torch.rand(rows, mu.shape[1], generator=generator)
-    return blocks.tilt(mu.expand(rows, -1, -1), sigma.expand(rows, -1, -1), torch.full_like(uniform, y), noise, uniform)
+    noise, level = normal(rows, *mu.shape[1:], seed=seed), uniform(rows, mu.shape[1], seed=seed + 100)
+    return blocks.tilt(mu.expand(rows, -1, -1), sigma.expand(rows, -1, -1), torch.full_like(level, y), noise, level)
 
 
 def dense(blocks, mu, sigma, y):
@@ -88,14 +86,14 @@ def test_logarithm_is_low_by_no_more_than_half_the_relative_variance():
 
 
 def test_moved_nodes_are_what_makes_unlikely_classes_exact(monkeypatch):
-    """The same without moving them is ten times as wrong: this test's problem is one where it matters."""
-    blocks = blocks_of(seed=5)
+    """The same without moving them is several times as wrong: this test's problem is one where it matters."""
+    blocks = blocks_of(seed=9)
     mu, sigma = posterior(blocks, 2.0)
     y = unlikely_class(blocks, mu)
     with torch.no_grad():
         moved = many(blocks, mu, sigma, y, 200).log_q_y.std()
         monkeypatch.setattr(categorical_sampled, "tilted_mode", lambda logits, weight, sigma, value: torch.zeros_like(sigma))
-        assert many(blocks, mu, sigma, y, 200).log_q_y.std() > 3 * moved
+        assert many(blocks, mu, sigma, y, 200).log_q_y.std() > 5 * moved
 
 
 @pytest.mark.parametrize("y", [NAN, 0.0, 1.0, 2.0])

@@ -73,6 +73,11 @@ def test_classes_start_at_the_corners_of_a_regular_simplex(classes: int, size: i
     assert simplex(classes).shape == (classes, classes - 1)
 
 
+def test_corners_are_the_same_on_every_machine() -> None:
+    """Every basis makes a regular simplex; which one a decomposition gives depends on the linear algebra of the machine."""
+    torch.testing.assert_close(simplex(3), torch.tensor([[0.75**0.5, 0.5], [-(0.75**0.5), 0.5], [0.0, -1.0]]))
+
+
 @pytest.mark.parametrize("size", [1, 2, 5])
 def test_numbers_start_along_one_direction_with_half_a_deviation(size: int) -> None:
     blocks = continuous(size)

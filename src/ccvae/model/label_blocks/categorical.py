@@ -74,8 +74,11 @@ class CategoricalBlocks(DiscreteBlocks, ABC):
 
 
 def simplex(classes: int) -> Tensor:
-    """Corners of a regular simplex around zero, at distance 1: `(classes, classes − 1)`."""
-    centred = np.eye(classes) - 1 / classes
-    basis = np.linalg.svd(centred)[2][: classes - 1]
-    corners = centred @ basis.T
+    """Corners of a regular simplex around zero, at distance 1: `(classes, classes − 1)`.
+
+    Columns of a Helmert matrix: written out, since the basis that a decomposition would give depends on the machine.
+    """
+    number = np.arange(1, classes)
+    contrasts = np.tri(classes - 1, classes) - np.eye(classes - 1, classes, 1) * number[:, None]
+    corners = (contrasts / np.linalg.norm(contrasts, axis=1, keepdims=True)).T
     return torch.tensor(corners / np.linalg.norm(corners[0]), dtype=torch.get_default_dtype())
