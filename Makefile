@@ -19,7 +19,6 @@ INSTALLED := $(VENV)/installed
 PYTEST ?= -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.NOTPARALLEL:
 .PHONY: help install demo test coverage check smoke docs package format constraints sbom licenses audit clean
 
 help: ## show this list
@@ -42,7 +41,8 @@ demo: runs/demo/report.html ## train on drawn faces with few labels and show wha
 runs/demo/report.html: | $(INSTALLED)
 	$(BIN)/ccvae train avatars --data.labelled 800 --out runs/demo $(if $(wildcard runs/demo/checkpoints/last.ckpt runs/demo/checkpoints/*/*),--resume)
 
-test: check smoke ## everything that CI checks
+test: $(INSTALLED) ## everything that CI checks
+	$(MAKE) --jobs 2 --output-sync check smoke
 	OMP_NUM_THREADS=1 $(BIN)/pytest $(PYTEST)
 
 coverage: $(INSTALLED) ## lines and branches that tests reach in the model's core and the data readers, 95 % at least (minutes)

@@ -129,14 +129,14 @@ def test_types_are_seen_from_outside(fresh):
     if (REPOSITORY / ".mypy_cache").exists():  # what is known of other packages' types saves a minute
         shutil.copytree(REPOSITORY / ".mypy_cache", place / "mypy")
     words = ["--config-file", "mypy.ini", "--python-executable", str(python), "--cache-dir", str(place / "mypy")]
-    shown = run(sys.executable, "-m", "mypy", *words, str(REPOSITORY / "tests" / "typed_program.py"), cwd=place)
-    assert "Success" in shown
-    wrong = place / "wrong.py"
+    right, wrong = REPOSITORY / "tests" / "typed_program.py", place / "wrong.py"
     wrong.write_text("import ccvae\nccvae.load(5)\nccvae.TrainConfig(epochs='many')\n")
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", *words, str(wrong)], cwd=place, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "mypy", *words, str(right), str(wrong)], cwd=place, capture_output=True, text=True, check=False
     )
-    assert "Found 2 errors" in done.stdout
+    *errors, summary = done.stdout.splitlines()
+    assert [line.split(":")[:2] for line in errors if ": error:" in line] == [["wrong.py", "2"], ["wrong.py", "3"]], done.stdout
+    assert summary == "Found 2 errors in 1 file (checked 2 source files)"
 
 
 def test_the_source_distribution_makes_the_same_wheel(built, tmp_path):

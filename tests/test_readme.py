@@ -38,6 +38,8 @@ SMALLER = {
     r"\bsize=\d+": "size=16",
     r"\b(\w+_)?steps=\d{3,}": r"\1steps=20",
     r"\bteachers=\d+": "teachers=1",
+    r"\b(\w*rows|pictures|evidence_samples)=\d{2,}": r"\1=24",
+    r"\bdraws=\d+": "draws=10",
 }
 """What the code of the README is run with, so that it takes seconds: patterns and what stands in for them."""
 

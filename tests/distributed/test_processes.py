@@ -24,7 +24,7 @@ BIN = Path(sys.executable).parent
 TWO = ["--training.devices", "2", "--training.strategy", "ddp"]
 EXACT = ["--training.precision", "64-true"]
 COMMON = [
-    *["--model.dropout", "0", "--model.width", "4", "--figures", "false"],
+    *["--model.network", "conv", "--model.dropout", "0", "--model.width", "4", "--figures", "false"],
     *["--training.accelerator", "cpu", "--training.learning_rate", "0.003"],
     *["--training.teacher_steps", "20", "--training.teacher_width", "4", "--training.teacher_dropout", "0"],
     *["--training.student_steps", "20", "--training.student_dropout", "0"],
@@ -174,7 +174,7 @@ def test_two_processes_train_attentive_networks_as_one(tmp_path):
 def test_interrupted_processes_agree(tmp_path, number, receivers):
     """Whichever of them gets the signal, all end soon; the first keeps everything and says so."""
     run, log = tmp_path / "run", tmp_path / "log"
-    process = started([*DIGITS, "--training.epochs", "500", *TWO, "--out", str(run)], log)
+    process = started([*DIGITS, "--training.few_labels", "false", "--training.epochs", "500", *TWO, "--out", str(run)], log)
     when_there(run / "checkpoints" / "last.ckpt", process, log)
     second = child_of(process)
     for receiver in {"first": [process.pid], "second": [second], "both": [process.pid, second]}[receivers]:

@@ -23,7 +23,7 @@ STEPS = 60
 def checks():
     """scikit-learn's own checks of both estimators, one of each name."""
     for estimator in (CCVAEClassifier, CCVAETransformer):
-        for made, check in estimator_checks_generator(estimator(steps=STEPS, random_state=0), legacy=True, mark=None):
+        for made, check in estimator_checks_generator(estimator(steps=STEPS // 2, random_state=0), legacy=True, mark=None):
             yield pytest.param(made, check, id=f"{estimator.__name__}-{getattr(check, 'func', check).__name__}")
 
 

@@ -43,7 +43,7 @@ def refused(words, capsys):
 WRITERS = {
     "predictions": (["predict", "RUN", "--out", "OUT/p.csv"], "p.csv"),
     "picture": (["generate", "RUN", "--count", "2", "--out", "OUT/p.png"], "p.png"),
-    "graphs": (["export", "RUN", "--out", "OUT/onnx"], "encoder.onnx"),
+    "graphs": (["export", "RUN", "--graphs", "[encoder]", "--out", "OUT/onnx"], "encoder.onnx"),
     "figures": (["report", "RUN"], "reconstructions.png"),
     "report": (["report", "RUN"], "report.html"),
     "page of a check": (["data", "check", "digits", "--html", "OUT/page.html"], "page.html"),

@@ -189,7 +189,7 @@ def test_a_damaged_database_and_a_strange_id(tmp_path, monkeypatch):
 def test_nothing_is_advertised(name, tmp_path):
     """Of loggers, the terminal shows at most where logs are kept."""
     words = ["train", "digits", "--training.logger", name, "--training.epochs", "1", "--training.log_pictures", "1"]
-    words += ["--model.width", "2", "--figures", "false", "--out", str(tmp_path / "run")]
+    words += ["--model.network", "conv", "--model.width", "2", "--figures", "false", "--out", str(tmp_path / "run")]
     environment = os.environ | {"WANDB_BASE_URL": "http://127.0.0.1:9", "OMP_NUM_THREADS": "1"}
     environment.pop("MLFLOW_TRACKING_URI", None)
     done = subprocess.run(
