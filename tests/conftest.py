@@ -1,14 +1,17 @@
 """Small data and a small trained run, shared by tests."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import settings
 
 from ccvae.data.dataset import Dataset
 from ccvae.data.splits import split_rows
 from ccvae.labels import Binary, Categorical, Continuous, LabelSpace
-from ccvae.model.ccvae import CCVAE
+from ccvae.model.ccvae import CCVAE, load
 from ccvae.training.fit import fit
 
 settings.register_profile("patient", deadline=None)  # on a busy machine any example may take long
@@ -57,12 +60,24 @@ def data():
 
 
 @pytest.fixture(scope="session")
-def trained(data, tmp_path_factory):
-    """A model trained well enough on the squares for its interventions to mean something, and its run folder."""
+def trained(data, tmp_path_factory, worker_id):
+    """A model trained well enough on the squares for its interventions to mean something, and its run folder.
+
+    Trained once, by the first process that needs it; each has a copy.
+    """
+    root = tmp_path_factory.getbasetemp() if worker_id == "master" else tmp_path_factory.getbasetemp().parent
+    with FileLock(root / "squares.lock"):
+        if not (root / "squares").exists():
+            train_on_squares(data, root / "squares-begun")
+            (root / "squares-begun").rename(root / "squares")
     folder = tmp_path_factory.mktemp("runs") / "squares"
+    shutil.copytree(root / "squares", folder)
+    return load(folder), folder
+
+
+def train_on_squares(data, folder):
     torch.manual_seed(0)
     # squares are few pixels: a Laplace density, which seeks medians, would need longer to see them
     model = CCVAE.for_data(data, network="conv", latent_dim=12, block_dim=2, width=8, likelihood="normal", dropout=0.0)
     settings = {"batch_size": 20, "learning_rate": 0.01, "kl_warmup": 0.0, "weight_decay": 0.0, "classification_weight": 50.0}
     fit(model, data, folder, epochs=120, progress=False, **settings)
-    return model, folder
