@@ -175,6 +175,8 @@ def test_unknown_graphs_are_refused(model, tmp_path):
 
 def test_command_line(model, tmp_path, capsys):
     model.save(tmp_path / "run")
-    assert main(["export", str(tmp_path / "run"), "--graphs", "[decoder]"]) == 0
+    assert main(["export", str(tmp_path / "run"), "--onnx", "--graphs", "[decoder]"]) == 0
     assert [path.name for path in (tmp_path / "run" / "onnx").iterdir()] == ["decoder.onnx"]
     assert "decoder.onnx" in capsys.readouterr().err
+    assert main(["export", str(tmp_path / "run"), "--onnx", "false"]) == 2
+    assert "ONNX is the only format" in capsys.readouterr().err

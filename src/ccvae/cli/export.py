@@ -5,11 +5,18 @@ from pathlib import Path
 __all__ = ["card", "export"]
 
 
-def export(run: Path, out: Path | None = None, graphs: list[str] | None = None, allow_class_paths: bool = False) -> None:
+def export(
+    run: Path,
+    onnx: bool = True,
+    out: Path | None = None,
+    graphs: list[str] | None = None,
+    allow_class_paths: bool = False,
+) -> None:
     """Write ONNX graphs of a run's model: classifier, encoder, decoder, intervene, generate, transfer.
 
     Args:
         run: run folder, or hf://user/name on the Hugging Face Hub.
+        onnx: write ONNX graphs, which is the only format so far.
         out: folder to write; the run folder's onnx/ if not given, or onnx/ here for a model on the Hub.
         graphs: which of them, as a list; all if not given.
         allow_class_paths: import the encoder and decoder that the run names by class path.
@@ -21,6 +28,8 @@ def export(run: Path, out: Path | None = None, graphs: list[str] | None = None, 
     from ccvae.storage.hub import is_address, local_run
     from ccvae.storage.links import check_no_link
 
+    if not onnx:
+        raise ValueError("onnx: expected true, found false: ONNX is the only format that can be written")
     if out is None and not is_address(run):
         check_no_link(run / "onnx")
     out = out or (Path("onnx") if is_address(run) else run / "onnx")
