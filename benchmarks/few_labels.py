@@ -3,7 +3,7 @@
     python benchmarks/few_labels.py                         # 800 of 15,000 faces, one seed; writes few_labels.md
     python benchmarks/few_labels.py --labelled 320 --seeds 3
     python benchmarks/few_labels.py --data fashion_mnist --labelled 550
-    python benchmarks/few_labels.py --plot                  # all results so far, as a plot
+    python benchmarks/few_labels.py --plot                  # all results so far, as tables and plots
 
 Each arm is trained on the same rows with the same seeds, and tested on rows that chose nothing. Settings of all arms were
 chosen on rows that are not tested: dropout 0.6, weight decay 0.5, 2,000 steps and mirrored images (where the data allow
@@ -187,7 +187,7 @@ def write_table():
     ]
     lines += ["of what `predict_proba` gives, `error` the mean absolute error of a reconstructed channel."]
     lines += ["[What was tried](few_labels_trials.md) while the settings were chosen.", ""]
-    for name, labelled in dict.fromkeys((row["data"], row["labelled"]) for row in rows):
+    for name, labelled in sorted({(row["data"], row["labelled"]) for row in rows}):
         chosen = [row for row in rows if (row["data"], row["labelled"]) == (name, labelled)]
         lines += [f"## {name}, {labelled} labelled rows", "", *table_of(chosen), ""]
     (RESULTS / "few_labels.md").write_text("\n".join(lines))
@@ -195,18 +195,25 @@ def write_table():
 
 
 def plot():
-    """Balanced accuracy at the prior against the number of labels."""
+    """Balanced accuracy at the prior against the number of labels, with standard deviations over seeds."""
     from matplotlib import pyplot
 
     rows = pd.DataFrame([json.loads(line) for line in ROWS.read_text().splitlines()])
     for name, of_data in rows.groupby("data"):
+        counts = sorted(of_data["labelled"].unique())
+        if len(counts) < 2:
+            continue
         figure, axes = pyplot.subplots(figsize=(6, 4))
         for arm, own in of_data.groupby("arm", sort=False):
-            means = own.groupby("labelled")["balanced at the prior"].mean()
-            axes.plot(means.index, means.to_numpy(), marker="o", label=arm)
+            over_seeds = own.groupby("labelled")["balanced at the prior"]
+            means, spread = over_seeds.mean(), over_seeds.std().fillna(0)
+            axes.errorbar(means.index, means.to_numpy(), spread.to_numpy(), marker="o", markersize=4, capsize=3, label=arm)
         axes.set(xscale="log", xlabel="labelled rows", ylabel="balanced accuracy, decided at the prior", title=name)
+        axes.set_xticks(counts, [str(count) for count in counts])
+        axes.minorticks_off()
         axes.legend()
         figure.savefig(RESULTS / f"few_labels-{name}.png", dpi=120, bbox_inches="tight")
+        pyplot.close(figure)
 
 
 def main():
@@ -225,6 +232,7 @@ def main():
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     if arguments.plot:
+        write_table()
         plot()
         return
     RESULTS.mkdir(exist_ok=True)
