@@ -29,7 +29,7 @@ install: $(INSTALLED) ## make .venv ready to work in
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("ccvae needs Python 3.11 or newer, and $(PYTHON) is %d.%d: make PYTHON=python3.12, or wherever yours is" % sys.version_info[:2])'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[datasets,docs,hub,log,onnx,sklearn,test]'
+	$(BIN)/python -m pip install $(PIP_OPTIONS) --constraint constraints.txt --editable '.[datasets,docs,hub,log,onnx,sklearn,test]'
 	@touch $@
 
 demo: runs/demo/report.html ## train on drawn faces with few labels and show what was learned (some minutes)
