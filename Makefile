@@ -42,7 +42,7 @@ runs/demo/report.html: | $(INSTALLED)
 	$(BIN)/ccvae train avatars --data.labelled 800 --out runs/demo $(if $(wildcard runs/demo/checkpoints/last.ckpt runs/demo/checkpoints/*/*),--resume)
 
 test: $(INSTALLED) ## everything that CI checks
-	$(MAKE) --jobs 2 --output-sync check smoke
+	$(MAKE) --jobs 2 check smoke
 	OMP_NUM_THREADS=1 $(BIN)/pytest $(PYTEST)
 
 coverage: $(INSTALLED) ## lines and branches that tests reach in the model's core and the data readers, 95 % at least (minutes)
