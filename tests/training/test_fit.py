@@ -171,6 +171,19 @@ def test_label_maps_and_priors_learn_faster(data):
     assert rates[7e-3] == rates["blocks"]
 
 
+def test_learned_scale_follows_the_errors(data, tmp_path):
+    """The most likely scale of a Laplace density is the mean absolute error, and training moves towards it."""
+    torch.manual_seed(0)
+    model = CCVAE.for_data(data, learn_scale=True, **SMALL)
+    before = model.likelihood_of.scale.item()
+    fit(model, data, tmp_path / "run", epochs=60, **QUICK)
+    x = data.tensor("train")
+    with torch.no_grad():
+        error = (model.likelihood_of.mean(model.decoder(model.posterior(x).sample())) - x).abs().mean().item()
+    assert 0.9 * error < model.likelihood_of.scale.item() < 0.9 * before
+    assert load(tmp_path / "run").likelihood_of.scale.item() == model.likelihood_of.scale.item()
+
+
 @pytest.mark.parametrize("estimator", ["exact", "paper"])
 def test_both_estimators_train(data, estimator):
     fit(model_for(data), data, epochs=1, estimator=estimator, **QUICK)

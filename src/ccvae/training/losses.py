@@ -206,4 +206,4 @@ def redrawn_share(config: TrainConfig) -> float:
 
 def elements_per_scale(model: LatentModel) -> float:
     """Input elements divided by the likelihood's scale: the order of magnitude of the reconstruction term's gradient."""
-    return math.prod(model.input_shape) / float(model.likelihood_of.scale)
+    return math.prod(model.input_shape) / float(model.likelihood_of.scale.detach())
