@@ -11,9 +11,11 @@ it) for all classifiers of labelled rows.
 
 - `supervised`: the encoder and classifiers of the CCVAE, trained on log q(y|x) of the labelled rows.
 - `teacher`: the same with the network of a teacher; `teachers`: the mean of the default recipe's teachers.
+- `pretrained teacher`: one that starts from features of all images, as teachers do by default if at most 150 are labelled.
 - `pseudo-labels`: a teacher's network trained again on the labelled rows and on what the teachers predict with at least 95 %.
 - `FixMatch`: a teacher's network trained with `ccvae.baselines.fixmatch`, half of each batch unlabelled.
-- `CCVAE alone`: without teachers; `CCVAE`: `ccvae.fit` as it is.
+- `CCVAE alone`: without teachers; `CCVAE with pretraining` and `without`: with teachers that start so, or from random weights.
+- `CCVAE`: `ccvae.fit` as it is.
 """
 
 import argparse
@@ -33,11 +35,13 @@ from ccvae.data import avatars, digits, fashion_mnist
 from ccvae.data.loaders.batches import SplitBatches
 from ccvae.data.soft_targets import SoftTargets, mean_predictions
 from ccvae.evaluation.metrics.classification import classification
+from ccvae.labels import Continuous
 from ccvae.model.calibration import decide, fit_calibration, tempered
 from ccvae.model.ccvae import CCVAE
 from ccvae.model.classification import log_likelihood_of_labels
 from ccvae.training import few_labels
 from ccvae.training import teachers as teaching
+from ccvae.training.contrastive import pretrained_features
 from ccvae.training.fit import fit, train
 from ccvae.training.stage import Stage
 
@@ -71,15 +75,23 @@ class Ensemble:
 
 def arms(data, config, wanted):
     """The arms that are wanted, by name, each trained when it is asked for."""
-    recipe = few_labels.recipe_for(replace(config, few_labels=True), data)
+    recipe = few_labels.recipe_for(replace(config, few_labels=True, pretraining_steps=0), data)
+    alone = Stage(None, None, progress=False)
     teachers = []
 
     def taught():
         """The default recipe's teachers, trained once."""
         if not teachers:
-            stage, numbers = Stage(None, None, progress=False), range(1, recipe.teachers + 1)
-            teachers.extend(teaching.trained_teacher(data, config, recipe, stage, number, train)[0] for number in numbers)
+            numbers = range(1, recipe.teachers + 1)
+            teachers.extend(teaching.trained_teacher(data, config, recipe, alone, number, train)[0] for number in numbers)
         return teachers
+
+    def pretrained():
+        own = few_labels.recipe_for(replace(config, few_labels=True), data)
+        if not own.pretraining_steps:
+            own = few_labels.recipe_for(replace(config, few_labels=True, pretraining_steps=1200), data)
+        features = pretrained_features(data, config, own, alone, train)
+        return teaching.trained_teacher(data, config, own, alone, 1, train, features)[0]
 
     def plain():
         batch = min(200, 2 * recipe.labelled)
@@ -117,18 +129,21 @@ def arms(data, config, wanted):
         train(model, shown, passes, Stage(None, None, progress=False, augmentation=augmentation), FixMatch())
         return model
 
-    def ccvae(few):
+    def ccvae(**changes):
         torch.manual_seed(config.seed)
-        return fit(CCVAE.for_data(data), data, config=replace(config, few_labels=few), progress=False)
+        return fit(CCVAE.for_data(data), data, config=config, progress=False, **changes)
 
     makers = {
         "supervised": plain,
         "teacher": lambda: taught()[0],
         "teachers": lambda: Ensemble(taught(), recipe.flip),
+        "pretrained teacher": pretrained,
         "pseudo-labels": pseudo,
         "FixMatch": fixmatch,
-        "CCVAE alone": lambda: ccvae(False),
-        "CCVAE": lambda: ccvae(None),
+        "CCVAE alone": lambda: ccvae(few_labels=False),
+        "CCVAE with pretraining": lambda: ccvae(pretraining_steps=1200),
+        "CCVAE without pretraining": lambda: ccvae(pretraining_steps=0),
+        "CCVAE": ccvae,
     }
     return {name: makers[name] for name in wanted}
 
@@ -147,7 +162,9 @@ def tested(model, data):
     before, after = (classification(each, y, data.space, 1)["mean"] for each in (p, calibrated))
     chosen = data.space.encode(decide(calibrated, data.space, "prior"))
     recalls = [
-        np.mean([(chosen[y[:, c] == value, c] == value).mean() for value in np.unique(y[:, c])]) for c in range(y.shape[1])
+        np.mean([(chosen[y[:, c] == value, c] == value).mean() for value in np.unique(y[:, c])])
+        for c, label in enumerate(data.space)
+        if not isinstance(label, Continuous)
     ]
     found = {
         "accuracy": before["accuracy"].value,

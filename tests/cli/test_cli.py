@@ -21,7 +21,16 @@ SMALL = ["--model.width", "4", "--model.latent_dim", "14", "--training.epochs", 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "digits"
-    few = ["--data.labelled", "300", "--training.teacher_steps", "50", "--training.student_steps", "20"]
+    few = [
+        "--data.labelled",
+        "300",
+        "--training.pretraining_steps",
+        "5",
+        "--training.teacher_steps",
+        "50",
+        "--training.student_steps",
+        "20",
+    ]
     assert main(["train", "digits", "--out", str(folder), *few, *SMALL]) == 0
     return folder
 
@@ -138,7 +147,8 @@ def test_dry_run_writes_nothing(tmp_path, capsys):
     [
         (
             [],
-            "a teacher is trained on the 100 labelled rows first (2,000 steps, dropout 0.6, weight decay 0.5), "
+            "features are learned from all images without labels (600 steps), then "
+            "a teacher is trained on the 100 labelled rows first (600 steps, dropout 0.6, weight decay 0.5), "
             "then a student is trained on all rows (1,500 steps); ",
         ),
         (

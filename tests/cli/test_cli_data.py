@@ -17,7 +17,7 @@ from ccvae.cli.main import main
 
 SMALL = [
     "--model.latent_dim", "40", "--model.width", "4", "--training.epochs", "1", "--training.batch_size", "8",
-    "--training.teacher_steps", "4", "--training.student_steps", "4",
+    "--training.pretraining_steps", "4", "--training.teacher_steps", "4", "--training.student_steps", "4",
     "--training.accelerator", "cpu", "--figures", "false",
 ]  # fmt: skip
 

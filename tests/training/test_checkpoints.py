@@ -280,7 +280,7 @@ def with_hash(content):
     return content + MARK + hashlib.sha256(content).hexdigest().encode()
 
 
-@pytest.mark.parametrize("name", ["checkpoints", "checkpoints/teacher-1"])
+@pytest.mark.parametrize("name", ["checkpoints", "checkpoints/teacher-1", "checkpoints/pretraining"])
 def test_a_linked_folder_is_refused(run, data, name):
     """Its checkpoints would replace those of another run."""
     other = Path(shutil.copytree(run / "checkpoints", run.parent / "other"))

@@ -29,6 +29,7 @@ QUICK = {
     "few_labels": None,
     "batch_size": 40,
     "epochs": 2,
+    "pretraining_steps": 3,
     "teachers": 2,
     "teacher_steps": 6,
     "teacher_width": 4,
@@ -60,7 +61,9 @@ def same(first, second):
 def test_labels_choose_the_recipe(data, few):
     assert few_labels.recipe_for(TrainConfig(few_labels=None), data) is None, "half of the cells are observed"
     recipe = few_labels.recipe_for(TrainConfig(few_labels=None), few)
-    assert recipe == few_labels.Recipe(recipe.labelled, 1, 2000, 50, 24, 0.6, 0.5, False, 1, 873, 0.3, 0.1, 0.15, 1)
+    assert recipe == few_labels.Recipe(
+        recipe.labelled, 100, 1, 6 * recipe.labelled, 50, 24, 0.6, 0.5, False, 1, 873, 0.3, 0.1, 0.15, 1
+    )
     assert recipe.labelled == (~np.isnan(few.labels[few.splits["train"]])).any(1).sum()
     assert few_labels.recipe_for(TrainConfig(few_labels=False), few) is None
     assert few_labels.recipe_for(TrainConfig(few_labels=None, teachers=0), few) is None
@@ -127,22 +130,22 @@ class Stop:
         monkeypatch.setattr(StopOnInterrupt, "on_train_batch_end", on_train_batch_end)
 
 
-@pytest.mark.parametrize("steps", [2, 6, 9, 14, 16, 18])
+@pytest.mark.parametrize("steps", [1, 3, 5, 9, 12, 17, 19, 21])
 def test_a_run_interrupted_in_any_stage_goes_on_exactly(few, tmp_path, monkeypatch, steps):
-    """Six steps for each of two teachers, four of the student, then eight of the model."""
+    """Three steps of pretraining, six for each of two teachers, four of the student, then eight of the model."""
     quick = {**QUICK, "teacher_batch_size": 20}
     straight = fit(model_for(few), few, tmp_path / "straight", **quick)
     with monkeypatch.context() as patch:
         Stop(patch, steps)
-        with pytest.raises(Interrupted, match=r"(teacher \d of 2|student 1 of 1): stopped|^stopped") as stopped:
+        with pytest.raises(Interrupted, match=r"(pretraining|teacher \d of 2|student 1 of 1): stopped|^stopped") as stopped:
             fit(model_for(few), few, tmp_path / "run", **quick)
-    in_model = not any(name in str(stopped.value) for name in ("teacher", "student"))
+    in_model = not any(name in str(stopped.value) for name in ("pretraining", "teacher", "student"))
     assert (tmp_path / "run" / "model.safetensors").exists() is in_model, "weights appear once they are trained"
     again = fit(model_for(few), few, tmp_path / "run", resume=True, **quick)
     assert same(straight, again)
     for number in (1, 2):
         assert pd.read_csv(tmp_path / "run" / "checkpoints" / f"teacher-{number}" / "metrics.csv")["step"].tolist() == [6]
-    names = ("teacher-1", "teacher-2", "student-1")
+    names = ("pretraining", "teacher-1", "teacher-2", "student-1")
     for name in ("metrics.csv", *(f"checkpoints/{name}/metrics.csv" for name in names)):
         one, other = (pd.read_csv(tmp_path / run / name) for run in ("straight", "run"))
         assert one["step"].tolist() == other["step"].tolist()

@@ -95,7 +95,8 @@ def train(
         tell(description(dataset))
         if recipe is not None:
             tell(
-                f"labels are few: {counted(recipe.teachers, 'teacher')} trained on the {recipe.labelled:,} labelled rows first "
+                f"labels are few: {features_first(recipe.pretraining_steps)}{counted(recipe.teachers, 'teacher')} trained on "
+                f"the {recipe.labelled:,} labelled rows first "
                 f"({recipe.steps:,} steps, dropout {recipe.dropout}, weight decay {recipe.weight_decay}"
                 f"{', mirrored images' if recipe.flip else ''}){with_students(recipe.students, recipe.student_steps)}; "
                 "--training.few_labels false leaves this out"
@@ -132,6 +133,11 @@ def train(
 def counted(number: int, what: str) -> str:
     """A number of things and its verb, such as "a teacher is" or "2 teachers are"."""
     return f"a {what} is" if number == 1 else f"{number} {what}s are"
+
+
+def features_first(steps: int) -> str:
+    """What is said of pretraining, before the teachers."""
+    return f"features are learned from all images without labels ({steps:,} steps), then " if steps else ""
 
 
 def with_students(students: int, steps: int) -> str:

@@ -45,10 +45,14 @@ class TrainConfig:
             p(z|y = 0): what is shown then cannot be stored in the block of a label that is absent. None is 0 for the paper's
             estimator, and 0.5 for the exact one.
         few_labels: whether to train teachers, classifiers of the labelled rows whose probabilities stand in for missing labels,
-            and students of theirs
-            (see `ccvae.training.few_labels`). None trains them if less than a quarter of the training labels are observed.
+            and students of theirs (see `ccvae.training.few_labels`). None trains them if less than a quarter of the training
+            labels are observed.
         teachers: number of teachers; 0 trains none, and no students.
-        teacher_steps: training steps of each teacher.
+        pretraining_steps: steps in which features for teachers are learned from all images, without labels (see
+            `ccvae.training.contrastive`); 0 has none. None is 1,200 (or a hundred passes, if those are fewer steps) if data are
+            images, of which at most 150 are labelled; else 0.
+        teacher_steps: training steps of each teacher; with pretraining at most six times the number of labelled rows, or 250 if
+            that is less.
         teacher_batch_size: rows per step of a teacher.
         teacher_width: channels of a teacher's first convolution, or units of its hidden layers divided by eight.
         teacher_dropout: probability with which a teacher's last features are dropped in training.
@@ -100,6 +104,7 @@ class TrainConfig:
     redrawn_share: float | None = None
     few_labels: bool | None = None
     teachers: int = 1
+    pretraining_steps: int | None = None
     teacher_steps: int = 2000
     teacher_batch_size: int = 50
     teacher_width: int = 24
@@ -149,6 +154,8 @@ class TrainConfig:
             ("shift", 0),
         ):
             check_whole(name, getattr(self, name), least=least)
+        if self.pretraining_steps is not None:
+            check_whole("pretraining_steps", self.pretraining_steps, least=0)
         check_range("teacher_dropout", self.teacher_dropout, least=0, below=1)
         check_range("student_dropout", self.student_dropout, least=0, below=1)
         check_range("teacher_weight_decay", self.teacher_weight_decay, least=0)

@@ -2,14 +2,16 @@
 
 With few labelled rows, the encoder of a CCVAE memorizes them and then follows the reconstruction. So training has stages:
 
-1. *Teachers*: classifiers with different seeds, one by default, maximize log q(y|x) of the labelled rows, under strong dropout
+1. *Pretraining*, for images of which at most 150 are labelled: a network learns to recognise images by random views of them,
+   without labels (`ccvae.training.contrastive`), and teachers start from its features.
+2. *Teachers*: classifiers with different seeds, one by default, maximize log q(y|x) of the labelled rows, under strong dropout
    and weight decay.
-2. Their averaged q(y|x) is the *soft target* of every missing label (`ccvae.data.soft_targets`; distillation: Hinton et al.,
+3. Their averaged q(y|x) is the *soft target* of every missing label (`ccvae.data.soft_targets`; distillation: Hinton et al.,
    2015; ensembles: Lakshminarayanan et al., 2017). What counts is the cell, not the row: any pattern of labels may be missing.
-3. *Students*, larger classifiers, one by default, learn from all rows one after the other, and the q(y|x) of each are the soft
+4. *Students*, larger classifiers, one by default, learn from all rows one after the other, and the q(y|x) of each are the soft
    targets from then on. Each is usually better than what it learned from, for it sees many more images (Furlanello et al.,
    2018; Xie et al., 2020); a label that the teacher hardly reads can get worse.
-4. The CCVAE is trained as usual. Its exact bound takes a soft target as an observed label.
+5. The CCVAE is trained as usual. Its exact bound takes a soft target as an observed label.
 
 Each stage has its own checkpoints, so that a resumed run is exactly the uninterrupted one.
 """
@@ -29,6 +31,11 @@ __all__ = ["Recipe", "augmentation_for", "labels_are_few", "recipe_for", "taught
 
 FEW = 0.25
 """Labels are few where fewer than this share of the training split's cells are observed."""
+MOST_PRETRAINED, PRETRAINING_STEPS, MOST_PRETRAINING_PASSES = 150, 1200, 100
+"""Labelled rows up to which features of all images are worth learning first; and for how long, at most."""
+PRETRAINING_BATCH = 200
+LEAST_TEACHER_STEPS, TEACHER_STEPS_A_ROW = 250, 6
+"""A teacher that starts from such features forgets them if it is trained for longer than few labels need."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,7 @@ class Recipe:
 
     Args:
         labelled: training rows with any observed label.
+        pretraining_steps: steps in which features of all images are learned.
         teachers: how many classifiers teach.
         steps: of each.
         batch_size: rows per step.
@@ -54,6 +62,7 @@ class Recipe:
     """
 
     labelled: int
+    pretraining_steps: int
     teachers: int
     steps: int
     batch_size: int
@@ -86,10 +95,12 @@ def recipe_for(config: TrainConfig, data: Dataset) -> Recipe | None:
     share = taught_share(config)
     rows = len(data.splits["train"])
     before, after = (steps_per_pass(rows, labelled, config.batch_size, each) for each in (config.labelled_share, share))
+    pretraining = pretraining_steps(config, data, labelled)
     return Recipe(
         labelled=labelled,
+        pretraining_steps=pretraining,
         teachers=config.teachers,
-        steps=config.teacher_steps,
+        steps=teacher_steps(config, labelled, pretraining),
         batch_size=min(config.teacher_batch_size, labelled),
         width=config.teacher_width,
         dropout=config.teacher_dropout,
@@ -102,6 +113,24 @@ def recipe_for(config: TrainConfig, data: Dataset) -> Recipe | None:
         taught_weight_decay=config.taught_weight_decay,
         taught_passes=max(1, round(before / after)),
     )
+
+
+def pretraining_steps(config: TrainConfig, data: Dataset, labelled: int) -> int:
+    """Steps of pretraining: as configured, or chosen by the number of labelled rows; none for vectors."""
+    if len(data.input_shape) != 3:
+        return 0
+    if config.pretraining_steps is not None:
+        return config.pretraining_steps
+    if labelled > MOST_PRETRAINED:
+        return 0
+    rows = len(data.splits["train"])
+    return min(PRETRAINING_STEPS, MOST_PRETRAINING_PASSES * max(1, rows // PRETRAINING_BATCH))
+
+
+def teacher_steps(config: TrainConfig, labelled: int, pretraining: int) -> int:
+    """Steps of each teacher: as configured, and not more than few labelled rows need if it starts from pretrained features."""
+    enough = max(LEAST_TEACHER_STEPS, TEACHER_STEPS_A_ROW * labelled)
+    return min(config.teacher_steps, enough) if pretraining else config.teacher_steps
 
 
 def taught_share(config: TrainConfig) -> float | None:

@@ -41,6 +41,7 @@ from ccvae.training.callbacks import (
 from ccvae.training.checkpoint_checks import same_structure
 from ccvae.training.checkpoint_files import LAST, PREVIOUS, newest_checkpoint, read_checkpoint
 from ccvae.training.compilation import compiled
+from ccvae.training.contrastive import FOLDER
 from ccvae.training.duration import chosen_epochs
 from ccvae.training.final_checks import check_finite_weights, not_finite, warn_if_at_chance
 from ccvae.training.logged_pictures import LoggedPictures
@@ -181,7 +182,7 @@ def check_resumption(folder: Path | None) -> None:
     if folder is None:
         raise ValueError("resume: there is no run folder to resume from; give out")
     kept = folder / "checkpoints"
-    for path in (kept, *kept.glob("teacher-*"), *kept.glob("student-*")):
+    for path in (kept, kept / FOLDER, *kept.glob("teacher-*"), *kept.glob("student-*")):
         check_no_link(path)
     check_inside(folder, [path.relative_to(folder).as_posix() for path in folder.rglob("*")])
     if any((kept / name).exists() for name in (LAST, PREVIOUS)) or teachers.begun(kept):

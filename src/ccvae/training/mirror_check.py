@@ -66,7 +66,7 @@ def check_mirrored(data: Dataset, config: TrainConfig | None = None, progress: b
     """
     if len(data.input_shape) != 3:
         raise ValueError(f"only images can be mirrored; {data.name} has vectors of {data.input_shape[0]} features")
-    config = replace(config or TrainConfig(), few_labels=True, teachers=1, flip=False)
+    config = replace(config or TrainConfig(), few_labels=True, pretraining_steps=0, teachers=1, flip=False)
     recipe = few_labels.recipe_for(config, data)
     held_out = data.labels[data.splits["validation"]]
     if recipe is None or np.isnan(held_out).all():

@@ -18,11 +18,12 @@ from ccvae.data.dataset import Dataset
 from ccvae.data.soft_targets import SoftTargets, mean_predictions
 from ccvae.model.ccvae import CCVAE
 from ccvae.model.networks.attention import LabelAttention
+from ccvae.training.classifiers import Train, classifier, in_epochs
 from ccvae.training.duration import steps_per_epoch
 from ccvae.training.few_labels import Recipe, taught_config
 from ccvae.training.module import mixed_seed
 from ccvae.training.stage import Stage
-from ccvae.training.teachers import Train, classifier, in_epochs, pooled_means, predictions_of, train_classifier
+from ccvae.training.teachers import pooled_means, predictions_of, train_classifier
 
 __all__ = ["student", "teach", "trained_student"]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, cast
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -14,78 +14,47 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
-from torch import Tensor, nn
+from torch import nn
 
-from ccvae.config import ModelConfig, TrainConfig
+from ccvae.config import TrainConfig
 from ccvae.data.dataset import Dataset
 from ccvae.data.loaders.batches import SplitBatches
 from ccvae.data.soft_targets import SoftTargets, mean_predictions
 from ccvae.distributed.shard import is_first_process
 from ccvae.model.ccvae import CCVAE
 from ccvae.model.classification import log_likelihood_of_labels
-from ccvae.model.label_blocks.discrete import DiscreteBlocks
-from ccvae.model.latent_model import LatentModel
 from ccvae.model.networks.build import HIDDEN_UNITS_PER_WIDTH
 from ccvae.model.networks.mlp import mlp_encoder
 from ccvae.model.networks.pooled import pooled_encoder
-from ccvae.model.objective import Objective
 from ccvae.storage.atomic import writing
 from ccvae.training.callbacks import Interrupted
 from ccvae.training.checkpoint_files import LAST, PREVIOUS
+from ccvae.training.classifiers import PointEncoder, Train, classifier, in_epochs
+from ccvae.training.contrastive import FOLDER, Features, pretrained_features
 from ccvae.training.duration import labelled_rows
 from ccvae.training.few_labels import Recipe, augmentation_for
 from ccvae.training.module import mixed_seed
 from ccvae.training.stage import Stage
 
-__all__ = ["begun", "classifier", "in_epochs", "predictions_of", "teach", "teacher", "train_classifier", "trained_teacher"]
+__all__ = ["begun", "predictions_of", "teach", "teacher", "train_classifier", "trained_teacher"]
 
-STEPS_AN_EPOCH = 200
 LEARNING_RATE = 1e-2
-BLOCK = 2
-"""Dimensions of a label's block in a teacher, which need not hold how the label shows."""
 PREDICTIONS = "predictions.safetensors"
-NO_SPREAD = -20.0
-"""Unconstrained scale of a posterior that is as narrow as one can be."""
 
 
-class Train(Protocol):
-    """What trains one stage: `ccvae.training.fit.train`."""
-
-    def __call__(
-        self, model: LatentModel, data: Dataset, config: TrainConfig, stage: Stage, objective: Objective[Any] | None, /
-    ) -> bool:
-        """Train."""
-        ...
-
-
-class Means(Protocol):
-    """What makes the network of a classifier: from inputs to the means of all blocks, `(batch, latents)`."""
-
-    def __call__(self, shape: tuple[int, ...], sizes: Sequence[int], width: int, dropout: float, /) -> nn.Module:
-        """Make it, for inputs of a shape and blocks of some dimensions."""
-        ...
-
-
-class PointEncoder(nn.Module):
-    """An encoder of means alone, beside the narrowest scales.
+def teacher(data: Dataset, recipe: Recipe, seed: int, features: Features | None = None) -> CCVAE:
+    """A teacher's classifier: `pooled_encoder` for images, an MLP for vectors.
 
     Args:
-        means: from inputs to means `(batch, latents)`.
+        data: whose inputs and labels they are.
+        recipe: sizes and dropout.
+        seed: of the initial weights.
+        features: weights to start from; random ones if None.
     """
-
-    def __init__(self, means: nn.Module) -> None:
-        super().__init__()
-        self.means = means
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Means, then unconstrained scales: `(batch, 2 * latents)`."""
-        means = cast(Tensor, self.means(x))
-        return torch.cat([means, torch.full_like(means, NO_SPREAD)], -1)
-
-
-def teacher(data: Dataset, recipe: Recipe, seed: int) -> CCVAE:
-    """A teacher's classifier: `pooled_encoder` for images, an MLP for vectors."""
-    return classifier(data, seed, recipe.width, recipe.dropout, pooled_means)
+    model = classifier(data, seed, recipe.width, recipe.dropout, pooled_means)
+    if features is not None:
+        cast(PointEncoder, model.encoder).means.load_state_dict(features, strict=False)  # all but the last layer
+    return model
 
 
 def pooled_means(shape: tuple[int, ...], sizes: Sequence[int], width: int, dropout: float) -> nn.Module:
@@ -95,41 +64,13 @@ def pooled_means(shape: tuple[int, ...], sizes: Sequence[int], width: int, dropo
     return mlp_encoder(shape, sum(sizes), HIDDEN_UNITS_PER_WIDTH * width, dropout)
 
 
-def classifier(data: Dataset, seed: int, width: int, dropout: float, means: Means) -> CCVAE:
-    """A CCVAE's label blocks and classifiers on a network of means, and nothing else.
-
-    Of discrete labels, only the means of blocks are learned, and they determine the logits. A classifier that learns its
-    weights, and a posterior that learns its scale, soon predict "unknown" for labels that are hard to see. With weights near
-    zero no gradient reaches the encoder, and it stays so: with 800 labelled faces the mean AUROC is 0.89 instead of 0.95.
-
-    Args:
-        data: whose inputs and labels they are.
-        seed: of the initial weights.
-        width: of the network.
-        dropout: of the network.
-        means: makes the network, whose outputs are the means of blocks of `BLOCK` dimensions.
-    """
-    torch.manual_seed(seed)
-    blank = CCVAE(data.space, data.input_shape, ModelConfig(block_dim=BLOCK), nn.Identity(), nn.Identity())
-    sizes = [block.stop - block.start for block in blank.block_slices]
-    # only the blocks' latents: no style
-    config = ModelConfig(latent_dim=sum(sizes), block_dim=BLOCK, width=width, dropout=dropout)
-    encoder = PointEncoder(means(data.input_shape, sizes, width, dropout))
-    model = CCVAE(data.space, data.input_shape, config, encoder, nn.Identity())
-    for block in model.label_blocks():
-        for name, parameter in block.named_parameters():
-            if isinstance(block, DiscreteBlocks) or name.startswith("prior_"):
-                parameter.requires_grad_(False)  # log q(y|x) knows no p(z|y), and DDP wants gradients of all that is trained
-    return model
-
-
 def begun(folder: Path) -> bool:
-    """Whether teachers have been trained, or begun to be, in a folder of checkpoints."""
-    return any(folder.glob("teacher-*/*"))
+    """Whether teachers or their features have been trained, or begun to be, in a folder of checkpoints."""
+    return any(any(folder.glob(f"{name}/*")) for name in (FOLDER, "teacher-*"))
 
 
 def teach(data: Dataset, config: TrainConfig, recipe: Recipe, stage: Stage, train: Train) -> SoftTargets:
-    """Train the teachers, and give what they predict for every training row.
+    """Train the teachers, from features of all rows if the recipe says so, and give what they predict for every training row.
 
     Args:
         data: whose labelled training rows they learn from.
@@ -142,9 +83,13 @@ def teach(data: Dataset, config: TrainConfig, recipe: Recipe, stage: Stage, trai
     Raises:
         Interrupted: Ctrl-C was pressed.
     """
-    tables = []
-    for number in range(1, recipe.teachers + 1):
-        trained = partial(trained_teacher, data, config, recipe, number=number, train=train)
+    tables, numbers = [], range(1, recipe.teachers + 1)
+    trained_before = stage.resume and stage.checkpoints is not None
+    folders = [stage.checkpoints / f"teacher-{number}" for number in numbers] if stage.checkpoints is not None else []
+    finished = trained_before and all((folder / PREDICTIONS).exists() for folder in folders)
+    features = None if finished else pretrained_features(data, config, recipe, stage, train)
+    for number in numbers:
+        trained = partial(trained_teacher, data, config, recipe, number=number, train=train, features=features)
         title = f"teacher {number} of {recipe.teachers}"
         tables.append(predictions_of(f"teacher-{number}", title, data, recipe.flip, stage, trained))
     return SoftTargets(data.space, data.splits["train"], mean_predictions(tables, data.space))
@@ -185,9 +130,17 @@ def predictions_of(
 
 
 def trained_teacher(
-    data: Dataset, config: TrainConfig, recipe: Recipe, stage: Stage, number: int, train: Train
+    data: Dataset,
+    config: TrainConfig,
+    recipe: Recipe,
+    stage: Stage,
+    number: int,
+    train: Train,
+    features: Features | None = None,
 ) -> tuple[CCVAE, bool]:
     """A classifier trained on the labelled training rows. Arguments as `teach`'s; `number` tells teachers apart.
+
+    `features` are what it starts from; random weights if None.
 
     Returns:
         The classifier, and whether training is to stop now.
@@ -203,7 +156,7 @@ def trained_teacher(
         weight_decay=recipe.weight_decay,
         seed=seed,
     )
-    model = teacher(data, recipe, seed)
+    model = teacher(data, recipe, seed, features)
     return model, train_classifier(
         model, data, labelled_rows(data), settings, recipe, replace(stage, passes=length.passes), train
     )
@@ -237,19 +190,6 @@ def train_classifier(
         augmentation=augmentation_for(config, data, recipe),
     )
     return train(model, shown, settings, own, log_likelihood_of_labels)
-
-
-class Length(NamedTuple):
-    """How long a classifier is trained."""
-
-    epochs: int
-    passes: int  # over the rows, in an epoch
-
-
-def in_epochs(steps: int, steps_a_pass: float) -> Length:
-    """About a number of steps, in epochs of about 200 that are whole passes."""
-    passes = max(1, round(min(STEPS_AN_EPOCH, steps) / steps_a_pass))
-    return Length(epochs=max(1, round(steps / (passes * steps_a_pass))), passes=passes)
 
 
 @torch.no_grad()
