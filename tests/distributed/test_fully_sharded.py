@@ -9,6 +9,7 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 
 from ccvae.config import ModelConfig, TrainConfig
 from ccvae.distributed.shard import Shard
+from ccvae.distributed.shutdown import exit_now
 from ccvae.labels import Binary, Categorical, LabelSpace
 from ccvae.model.bound import bound
 from ccvae.model.ccvae import CCVAE
@@ -61,7 +62,8 @@ def sharded(rank, address, folder):
         if rank == 0:
             found = {name.replace("_fsdp_wrapped_module.", ""): tensor.clone() for name, tensor in wrapped.named_parameters()}
             torch.save(found, folder / "weights.pt")
-    distributed.destroy_process_group()
+    distributed.barrier()
+    exit_now()
 
 
 def wrapped_whole(objective):
