@@ -76,7 +76,7 @@ class Ensemble:
 def arms(data, config, wanted):
     """The arms that are wanted, by name, each trained when it is asked for."""
     recipe = few_labels.recipe_for(replace(config, few_labels=True, pretraining_steps=0), data)
-    alone = Stage(None, None, progress=False)
+    alone, enough = Stage(None, None, progress=False), few_labels.enough_pretraining(data)
     teachers = []
 
     def taught():
@@ -87,9 +87,7 @@ def arms(data, config, wanted):
         return teachers
 
     def pretrained():
-        own = few_labels.recipe_for(replace(config, few_labels=True), data)
-        if not own.pretraining_steps:
-            own = few_labels.recipe_for(replace(config, few_labels=True, pretraining_steps=1200), data)
+        own = few_labels.recipe_for(replace(config, few_labels=True, pretraining_steps=enough), data)
         features = pretrained_features(data, config, own, alone, train)
         return teaching.trained_teacher(data, config, own, alone, 1, train, features)[0]
 
@@ -115,7 +113,7 @@ def arms(data, config, wanted):
         passes = replace(passes, weight_decay=recipe.weight_decay, few_labels=False)
         shown = replace(data, labels=labels, splits={**data.splits, "validation": rows[:0]})
         augmentation = few_labels.augmentation_for(config, data, recipe)
-        train(model, shown, passes, Stage(None, None, progress=False, augmentation=augmentation), log_likelihood_of_labels)
+        train(model, shown, passes, replace(alone, augmentation=augmentation), log_likelihood_of_labels)
         return model
 
     def fixmatch():
@@ -126,7 +124,7 @@ def arms(data, config, wanted):
         shown = replace(data, splits={**data.splits, "validation": data.splits["train"][:0]})
         model = teaching.teacher(data, recipe, config.seed)
         augmentation = few_labels.augmentation_for(config, data, recipe)
-        train(model, shown, passes, Stage(None, None, progress=False, augmentation=augmentation), FixMatch())
+        train(model, shown, passes, replace(alone, augmentation=augmentation), FixMatch())
         return model
 
     def ccvae(**changes):
@@ -141,7 +139,7 @@ def arms(data, config, wanted):
         "pseudo-labels": pseudo,
         "FixMatch": fixmatch,
         "CCVAE alone": lambda: ccvae(few_labels=False),
-        "CCVAE with pretraining": lambda: ccvae(pretraining_steps=1200),
+        "CCVAE with pretraining": lambda: ccvae(pretraining_steps=enough),
         "CCVAE without pretraining": lambda: ccvae(pretraining_steps=0),
         "CCVAE": ccvae,
     }

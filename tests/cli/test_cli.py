@@ -22,14 +22,8 @@ SMALL = ["--model.width", "4", "--model.latent_dim", "14", "--training.epochs", 
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "digits"
     few = [
-        "--data.labelled",
-        "300",
-        "--training.pretraining_steps",
-        "5",
-        "--training.teacher_steps",
-        "50",
-        "--training.student_steps",
-        "20",
+        *["--data.labelled", "300", "--training.pretraining_steps", "5"],
+        *["--training.teacher_steps", "50", "--training.student_steps", "20"],
     ]
     assert main(["train", "digits", "--out", str(folder), *few, *SMALL]) == 0
     return folder

@@ -26,16 +26,8 @@ EXACT = ["--training.precision", "64-true"]
 COMMON = [
     *["--model.network", "conv", "--model.dropout", "0", "--model.width", "4", "--figures", "false"],
     *["--training.accelerator", "cpu", "--training.learning_rate", "0.003"],
-    *[
-        "--training.pretraining_steps",
-        "8",
-        "--training.teacher_steps",
-        "20",
-        "--training.teacher_width",
-        "4",
-        "--training.teacher_dropout",
-        "0",
-    ],
+    *["--training.pretraining_steps", "8"],
+    *["--training.teacher_steps", "20", "--training.teacher_width", "4", "--training.teacher_dropout", "0"],
     *["--training.student_steps", "20", "--training.student_dropout", "0"],
 ]
 DIGITS = ["train", "digits", "--data.labelled", "300", "--training.batch_size", "150", "--training.epochs", "2", *COMMON]

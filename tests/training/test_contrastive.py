@@ -27,7 +27,6 @@ QUICK = {
     "students": 0,
     "epochs": 1,
     "batch_size": 40,
-    "progress": False,
 }
 ALONE = Stage(None, None, progress=False)
 
@@ -40,10 +39,8 @@ class Flat(nn.Module):
         return torch.cat([means, torch.zeros_like(means)], 1)
 
 
-def recipe(data, **settings):
-    return few_labels.recipe_for(
-        TrainConfig(**{name: value for name, value in (QUICK | settings).items() if name != "progress"}), data
-    )
+def recipe(data):
+    return few_labels.recipe_for(TrainConfig(**QUICK), data)
 
 
 def test_the_objective_is_the_log_probability_of_the_partner(data, monkeypatch):
@@ -158,7 +155,7 @@ def test_vectors_are_not_pretrained():
 def test_damaged_features_are_refused(data, tmp_path):
     hidden = data.hide(20)
     torch.manual_seed(0)
-    fit(CCVAE.for_data(hidden, latent_dim=10, width=4), hidden, tmp_path / "run", **QUICK)
+    fit(CCVAE.for_data(hidden, latent_dim=10, width=4), hidden, tmp_path / "run", progress=False, **QUICK)
     kept = tmp_path / "run" / "checkpoints" / "pretraining" / "features.safetensors"
     features = load_file(kept)
     name = "0.weight"
@@ -173,7 +170,7 @@ def test_damaged_features_are_refused(data, tmp_path):
     for content in wrong:
         kept.write_bytes(content)
         with pytest.raises(ValueError, match=r"features\.safetensors: .*delete it and resume"):
-            fit(CCVAE.for_data(hidden, latent_dim=10, width=4), hidden, tmp_path / "run", resume=True, **QUICK)
+            fit(CCVAE.for_data(hidden, latent_dim=10, width=4), hidden, tmp_path / "run", resume=True, progress=False, **QUICK)
 
 
 def test_labels_are_not_looked_at(data):

@@ -1,38 +1,24 @@
-"""Classifiers without the rest of a CCVAE: what teachers and students are made of, and how long they are trained."""
+"""Classifiers without the rest of a CCVAE: what teachers and students are made of."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
-from ccvae.config import ModelConfig, TrainConfig
+from ccvae.config import ModelConfig
 from ccvae.data.dataset import Dataset
 from ccvae.model.ccvae import CCVAE
 from ccvae.model.label_blocks.discrete import DiscreteBlocks
-from ccvae.model.latent_model import LatentModel
-from ccvae.model.objective import Objective
-from ccvae.training.stage import Stage
 
-__all__ = ["Length", "Means", "PointEncoder", "Train", "classifier", "in_epochs"]
+__all__ = ["Means", "PointEncoder", "classifier"]
 
-STEPS_AN_EPOCH = 200
 BLOCK = 2
 """Dimensions of a label's block in a classifier, which need not hold how the label shows."""
 NO_SPREAD = -20.0
 """Unconstrained scale of a posterior that is as narrow as one can be."""
-
-
-class Train(Protocol):
-    """What trains one stage: `ccvae.training.fit.train`."""
-
-    def __call__(
-        self, model: LatentModel, data: Dataset, config: TrainConfig, stage: Stage, objective: Objective[Any] | None, /
-    ) -> bool:
-        """Train."""
-        ...
 
 
 class Means(Protocol):
@@ -86,16 +72,3 @@ def classifier(data: Dataset, seed: int, width: int, dropout: float, means: Mean
             if isinstance(block, DiscreteBlocks) or name.startswith("prior_"):
                 parameter.requires_grad_(False)  # log q(y|x) knows no p(z|y), and DDP wants gradients of all that is trained
     return model
-
-
-class Length(NamedTuple):
-    """How long a classifier is trained."""
-
-    epochs: int
-    passes: int  # over the rows, in an epoch
-
-
-def in_epochs(steps: int, steps_a_pass: float) -> Length:
-    """About a number of steps, in epochs of about 200 that are whole passes."""
-    passes = max(1, round(min(STEPS_AN_EPOCH, steps) / steps_a_pass))
-    return Length(epochs=max(1, round(steps / (passes * steps_a_pass))), passes=passes)

@@ -1,8 +1,8 @@
 """Contrastive pretraining: features for teachers from all images, labelled or not, before any label is looked at.
 
 A network learns to recognise an image among others by two random views of it: crops, mirrored where that is allowed, and
-recoloured (SimCLR: Chen et al., 2020). Teachers that start from its features need fewer labels: of 64 labelled faces they
-learn as much as otherwise of about a hundred.
+recoloured (SimCLR: Chen et al., 2020). With very few labels, teachers that start from its features are better:
+`benchmarks/results/few_labels.md`.
 """
 
 from __future__ import annotations
@@ -10,13 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import cast
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 from torch.distributions import Normal
 from torch.nn.functional import affine_grid, cross_entropy, grid_sample, normalize
@@ -24,23 +20,21 @@ from torch.nn.functional import affine_grid, cross_entropy, grid_sample, normali
 from ccvae.config import TrainConfig
 from ccvae.data.dataset import Dataset
 from ccvae.distributed.gathering import all_rows
-from ccvae.distributed.shard import Shard, is_first_process
-from ccvae.model.ccvae import CCVAE
+from ccvae.distributed.shard import Shard
 from ccvae.model.inference import full
 from ccvae.model.latent_model import LatentModel
 from ccvae.model.networks.pooled import pooled_encoder
-from ccvae.storage.atomic import writing
 from ccvae.training.augmentation import Augmentation
-from ccvae.training.callbacks import Interrupted
-from ccvae.training.checkpoint_files import LAST, PREVIOUS
-from ccvae.training.classifiers import PointEncoder, Train, classifier, in_epochs
+from ccvae.training.classifiers import PointEncoder, classifier
 from ccvae.training.few_labels import PRETRAINING_BATCH, Recipe
+from ccvae.training.first_stages import Tensors, Train, in_epochs, result_of, train_alone
 from ccvae.training.module import mixed_seed
 from ccvae.training.stage import Stage
 
-__all__ = ["FOLDER", "Contrast", "Features", "pretrained_features"]
+__all__ = ["FOLDER", "Contrast", "pretrained_features"]
 
-FOLDER, FEATURES = "pretraining", "features.safetensors"
+FOLDER = "pretraining"
+FILE = f"{FOLDER}/features.safetensors"
 LEARNING_RATE = 6e-3
 WEIGHT_DECAY = 0.01
 TEMPERATURE = 0.2
@@ -49,9 +43,6 @@ PROJECTED = 128
 SMALLEST_CROP = 0.6
 """Of an image's sides."""
 COLOR = 0.4
-
-Features = dict[str, Tensor]
-"""Weights of `pooled_encoder` by name, without its last layer."""
 
 
 @dataclass(frozen=True)
@@ -147,43 +138,24 @@ def projected_features(shape: tuple[int, ...], sizes: Sequence[int], width: int,
     return Projected(pooled_encoder(shape, PROJECTED, width, dropout))
 
 
-def pretrained_features(data: Dataset, config: TrainConfig, recipe: Recipe, stage: Stage, train: Train) -> Features | None:
+def pretrained_features(data: Dataset, config: TrainConfig, recipe: Recipe, stage: Stage, train: Train) -> Tensors | None:
     """Features for teachers from all training images; None if the recipe has no pretraining.
 
     Arguments as those of `ccvae.training.teachers.teach`; a resumed run takes what is trained, or continues it.
+
+    Returns:
+        Weights of `pooled_encoder` by name, without its last layer.
 
     Raises:
         Interrupted: Ctrl-C was pressed.
     """
     if not recipe.pretraining_steps:
         return None
-    folder = None if stage.checkpoints is None else stage.checkpoints / FOLDER
     seed = mixed_seed(config.seed, 0) % 2**31
     model = classifier(data, seed, recipe.width, 0.0, projected_features)
-    network = cast(Projected, cast(PointEncoder, model.encoder).means)
-    if stage.resume and folder is not None and (folder / FEATURES).exists():
-        return read_features(folder / FEATURES, features_of(network))
-    try:
-        stopped = pretrain(model, data, replace(config, seed=seed), recipe, stage, folder, train)
-    except Interrupted as interrupt:
-        raise Interrupted(f"pretraining: {interrupt}") from None
-    features = features_of(network)
-    if folder is not None and is_first_process():
-        with writing(folder / FEATURES) as path:
-            path.write_bytes(to_bytes(features))
-        for kept in (LAST, PREVIOUS):
-            (folder / kept).unlink(missing_ok=True)
-    if stopped:
-        raise Interrupted("stopped after pretraining")
-    return features
-
-
-def pretrain(
-    model: CCVAE, data: Dataset, config: TrainConfig, recipe: Recipe, stage: Stage, folder: Path | None, train: Train
-) -> bool:
-    """Train a network on views of all training images; gives whether training is to stop now."""
     for parameter in model.blocks.parameters():
-        parameter.requires_grad_(False)
+        parameter.requires_grad_(False)  # no label is read, and DDP wants gradients of all that is trained
+    network = cast(Projected, cast(PointEncoder, model.encoder).means)
     rows = data.splits["train"]
     batch = min(PRETRAINING_BATCH, len(rows))
     length = in_epochs(recipe.pretraining_steps, max(1, len(rows) // batch))
@@ -195,35 +167,19 @@ def pretrain(
         balanced=False,
         learning_rate=LEARNING_RATE,
         weight_decay=WEIGHT_DECAY,
-        classification_weight=1.0,
-        intervention_weight=0.0,
-        elsewhere_weight=1.0,
-        redrawn_share=0.0,
-        patience=0,
+        seed=seed,
     )
-    shown = replace(data, splits={"train": rows, "validation": rows[:0], "test": rows[:0]})
-    own = replace(
-        stage, checkpoints=folder, metrics=folder and folder / "metrics.csv", title="pretraining", passes=length.passes
-    )
-    return train(model, shown, settings, own, Contrast(recipe.flip))
+
+    def trained(own: Stage) -> tuple[Tensors, bool]:
+        own = replace(own, passes=length.passes)
+        stopped = train_alone(model, data, rows, settings, own, train, Contrast(recipe.flip))
+        return features_of(network), stopped
+
+    return result_of(FILE, "pretraining", features_of(network), stage, trained)
 
 
-def features_of(network: Projected) -> Features:
+def features_of(network: Projected) -> Tensors:
     """Weights of all layers but the last one, which only projects."""
     state = network.features.state_dict()
     last = f"{len(cast(nn.Sequential, network.features)) - 1}."
-    return {name: tensor.detach().clone().contiguous() for name, tensor in state.items() if not name.startswith(last)}
-
-
-def read_features(path: Path, like: Features) -> Features:
-    """Features that were written; raises `ValueError` if they are damaged, or of another network."""
-    try:
-        features = load_file(path)
-    except (SafetensorError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{path}: damaged, or no features ({error}); delete it and resume") from None
-    shapes = {name: (tensor.shape, tensor.dtype) for name, tensor in features.items()}
-    if shapes != {name: (tensor.shape, tensor.dtype) for name, tensor in like.items()}:
-        raise ValueError(f"{path}: features of another network; delete it and resume")
-    if not all(tensor.isfinite().all() for tensor in features.values()):
-        raise ValueError(f"{path}: features that are not finite; delete it and resume")
-    return features
+    return {name: tensor.detach().clone() for name, tensor in state.items() if not name.startswith(last)}

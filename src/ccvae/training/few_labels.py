@@ -27,7 +27,7 @@ from ccvae.data.dataset import Dataset
 from ccvae.training.augmentation import Augmentation
 from ccvae.training.duration import all_steps, labelled_rows, steps_per_pass
 
-__all__ = ["Recipe", "augmentation_for", "labels_are_few", "recipe_for", "taught_config"]
+__all__ = ["Recipe", "augmentation_for", "enough_pretraining", "labels_are_few", "recipe_for", "taught_config"]
 
 FEW = 0.25
 """Labels are few where fewer than this share of the training split's cells are observed."""
@@ -121,10 +121,13 @@ def pretraining_steps(config: TrainConfig, data: Dataset, labelled: int) -> int:
         return 0
     if config.pretraining_steps is not None:
         return config.pretraining_steps
-    if labelled > MOST_PRETRAINED:
-        return 0
-    rows = len(data.splits["train"])
-    return min(PRETRAINING_STEPS, MOST_PRETRAINING_PASSES * max(1, rows // PRETRAINING_BATCH))
+    return enough_pretraining(data) if labelled <= MOST_PRETRAINED else 0
+
+
+def enough_pretraining(data: Dataset) -> int:
+    """Steps of pretraining where it is done by default."""
+    steps_a_pass = max(1, len(data.splits["train"]) // PRETRAINING_BATCH)
+    return min(PRETRAINING_STEPS, MOST_PRETRAINING_PASSES * steps_a_pass)
 
 
 def teacher_steps(config: TrainConfig, labelled: int, pretraining: int) -> int:

@@ -18,12 +18,13 @@ from ccvae.data.dataset import Dataset
 from ccvae.data.soft_targets import SoftTargets, mean_predictions
 from ccvae.model.ccvae import CCVAE
 from ccvae.model.networks.attention import LabelAttention
-from ccvae.training.classifiers import Train, classifier, in_epochs
+from ccvae.training.classifiers import classifier
 from ccvae.training.duration import steps_per_epoch
 from ccvae.training.few_labels import Recipe, taught_config
+from ccvae.training.first_stages import Train, in_epochs
 from ccvae.training.module import mixed_seed
 from ccvae.training.stage import Stage
-from ccvae.training.teachers import pooled_means, predictions_of, train_classifier
+from ccvae.training.teachers import pooled_means, predictions_file, predictions_of, train_classifier
 
 __all__ = ["student", "teach", "trained_student"]
 
@@ -72,7 +73,7 @@ def teach(data: Dataset, config: TrainConfig, recipe: Recipe, stage: Stage, trai
     for number in range(1, recipe.students + 1):
         trained = partial(trained_student, data, config, recipe, number=number, train=train)
         title, taught = f"student {number} of {recipe.students}", replace(stage, targets=targets)
-        predictions = predictions_of(f"student-{number}", title, data, recipe.flip, taught, trained)
+        predictions = predictions_of(predictions_file("student", number), title, data, recipe.flip, taught, trained)
         targets = SoftTargets(data.space, data.splits["train"], mean_predictions([predictions], data.space))
     return targets
 
