@@ -226,7 +226,7 @@ def plot():
         axes.set(xscale="log", xlabel="labelled rows", ylabel="balanced accuracy, decided at the prior", title=name)
         axes.set_xticks(counts, [str(count) for count in counts])
         axes.minorticks_off()
-        axes.legend()
+        axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False)
         figure.savefig(RESULTS / f"few_labels-{name}.png", dpi=120, bbox_inches="tight")
         pyplot.close(figure)
 

@@ -51,8 +51,8 @@ class TrainConfig:
         pretraining_steps: steps in which features for teachers are learned from all images, without labels (see
             `ccvae.training.contrastive`); 0 has none. None is 1,200 (or a hundred passes, if those are fewer steps) if data are
             images, of which at most 150 are labelled; else 0.
-        teacher_steps: training steps of each teacher; with pretraining at most six times the number of labelled rows, or 250 if
-            that is less.
+        teacher_steps: training steps of each teacher; with pretraining, they are limited to six times the number of labelled
+            rows, or to 250 if rows are very few.
         teacher_batch_size: rows per step of a teacher.
         teacher_width: channels of a teacher's first convolution, or units of its hidden layers divided by eight.
         teacher_dropout: probability with which a teacher's last features are dropped in training.
